@@ -1,0 +1,39 @@
+//! The contract of Palisade: `palisade.v1` messages and, behind features, their gRPC stubs.
+//!
+//! Everything here is generated from `palisade/v1/*.proto`; the meaning of every message is documented there.
+//! This crate owns no rules of its own: what a message must satisfy is checked by `palisade-policy` (compiled
+//! policy) and `palisade-model` (resources).
+
+/// `palisade`: the packages of this product.
+pub mod palisade {
+    /// `palisade.v1`: resources, policy, sync, enrolment, tokens, observe, analysis.
+    #[allow(
+        missing_docs,
+        unreachable_pub,
+        clippy::all,
+        rustdoc::all,
+        reason = "generated; the proto files carry the documentation"
+    )]
+    pub mod v1 {
+        include!("generated/palisade.v1.rs");
+    }
+}
+
+pub use palisade::v1;
+
+/// `google.rpc`: the error model.
+pub mod google {
+    /// `google.rpc.Status`.
+    #[allow(
+        missing_docs,
+        unreachable_pub,
+        clippy::all,
+        reason = "generated; the proto files carry the documentation"
+    )]
+    pub mod rpc {
+        include!("generated/google.rpc.rs");
+    }
+}
+
+/// The descriptor set of every file, for gRPC reflection and for tests that walk all methods.
+pub const DESCRIPTORS: &[u8] = include_bytes!("generated/descriptors.bin");
