@@ -1,0 +1,103 @@
+//! What a node is told beside policy: failsafes, exemptions, actions. One item of the view, id `default`.
+
+use crate::rule::Protocol;
+use ipnet::IpNet;
+
+/// A port that stays open on every governed host interface, whatever policy says.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct Failsafe {
+    /// TCP, UDP or SCTP.
+    pub protocol: Protocol,
+    /// Destination port.
+    pub port: u16,
+    /// Source network of inbound, destination network of outbound failsafes; absent: any, both families.
+    pub net: Option<IpNet>,
+}
+
+/// Exemptions of host endpoints; all on by default.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Exemptions {
+    /// A `*` endpoint leaves `lo` alone. Never about an endpoint named `lo`.
+    pub loopback: bool,
+    /// ICMPv6 130..=136 and 143, both directions.
+    pub neighbour_discovery: bool,
+    /// UDP between ports 546 and 547 over IPv6.
+    pub dhcp6: bool,
+    /// Outbound to the resolved addresses and ports of the control plane.
+    pub control_plane: bool,
+}
+
+impl Default for Exemptions {
+    fn default() -> Self {
+        Self {
+            loopback: true,
+            neighbour_discovery: true,
+            dhcp6: true,
+            control_plane: true,
+        }
+    }
+}
+
+/// How a denied packet ends. `Reject` becomes a drop where the kernel refuses it (raw, pre-DNAT, postrouting).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum DenyAction {
+    /// Silently.
+    Drop,
+    /// With an ICMP error.
+    Reject,
+}
+
+/// What becomes of allowed traffic from a workload to its host.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum EndpointToHostAction {
+    /// Dropped.
+    Drop,
+    /// Left to what follows in other tables.
+    Return,
+    /// Accepted.
+    Accept,
+}
+
+/// Limit on log rules: so many lines per so many seconds, with a burst.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct LogLimit {
+    /// Lines per period, 1..=9999.
+    pub rate: u32,
+    /// Period in seconds: 1, 60, 3600 or 86400.
+    pub seconds: u32,
+    /// 0..=9999.
+    pub burst: u32,
+}
+
+/// Everything a node is told beside policy.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct NodeConfig {
+    /// Sorted.
+    pub failsafe_inbound: Vec<Failsafe>,
+    /// Sorted.
+    pub failsafe_outbound: Vec<Failsafe>,
+    /// Which exemptions hold.
+    pub exemptions: Exemptions,
+    /// How denied packets end.
+    pub deny_action: DenyAction,
+    /// Workload to host.
+    pub endpoint_to_host_action: EndpointToHostAction,
+    /// Prefixes of workload interfaces, default `cali`.
+    pub interface_prefixes: Vec<String>,
+    /// Interfaces never governed: exact names, or regular expressions between slashes; default `kube-ipvs0`.
+    pub interface_exclude: Vec<String>,
+    /// Packets that connection tracking calls invalid are judged by policy instead of denied.
+    pub accept_invalid: bool,
+    /// False: no IPv6 rules at all, IPv6 is left alone.
+    pub ipv6: bool,
+    /// Bits of the packet mark that are ours; at least 5 bits, default 0xffff0000.
+    pub mark_mask: u32,
+    /// Absent: no limit.
+    pub log_limit: Option<LogLimit>,
+    /// Workloads may send VXLAN.
+    pub allow_vxlan_from_workloads: bool,
+    /// Workloads may send IPIP.
+    pub allow_ipip_from_workloads: bool,
+    /// UDP port of VXLAN.
+    pub vxlan_port: u16,
+}
