@@ -5,17 +5,31 @@
 //!
 //! * [`ids`], [`rule`], [`class`], [`endpoint`], [`config`], [`set`] — what a view is made of;
 //! * [`view`] — the whole of it, and its position in time;
-//! * [`packet`] — facts about a packet and about the machine it travels through.
+//! * [`packet`] — facts about a packet and about the machine it travels through;
+//! * [`item`], [`digest`], [`wire`], [`fault`] — its items as addressed, hashed, encoded and refused;
+//! * [`delta`], [`table`], [`members`], [`frame`] — change: what a node holds, what the control plane sends;
+//! * [`resolve`], [`rule_id`] — which endpoint governs an interface, and the names of everything that decides.
 //!
 //! Pure: no IO, no clock, no async.
 
 #![forbid(unsafe_code)]
 
+pub mod check;
 pub mod class;
 pub mod config;
+pub mod delta;
+pub mod digest;
 pub mod endpoint;
+pub mod fault;
+pub mod frame;
 pub mod ids;
+pub mod item;
+pub mod members;
 pub mod packet;
+pub mod resolve;
 pub mod rule;
+pub mod rule_id;
 pub mod set;
+pub mod table;
 pub mod view;
+pub mod wire;

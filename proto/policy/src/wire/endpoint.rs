@@ -1,0 +1,128 @@
+//! Endpoints.
+
+use super::{
+    Field,
+    address::{decode_address, encode_address},
+    class::{decode_kind, encode_kind},
+    fault, interface_name, list, text,
+};
+use crate::{
+    class::{Direction, EndpointKind, PolicyList},
+    endpoint::{Endpoint, InterfaceMatch},
+    fault::FieldReason,
+    ids::ClassId,
+};
+use palisade_proto::v1;
+use std::collections::BTreeMap;
+
+pub(super) fn encode(endpoint: &Endpoint) -> v1::Endpoint {
+    let class = |list, direction| {
+        endpoint
+            .classes
+            .get(&(list, direction))
+            .map_or_else(String::new, |id| id.as_str().to_owned())
+    };
+    v1::Endpoint {
+        kind: encode_kind(endpoint.kind),
+        interface: match &endpoint.interface {
+            InterfaceMatch::Named(name) => name.as_str().to_owned(),
+            InterfaceMatch::Any => "*".to_owned(),
+            InterfaceMatch::ByAddress => String::new(),
+        },
+        addresses: endpoint
+            .addresses
+            .iter()
+            .map(|address| encode_address(*address))
+            .collect(),
+        normal_ingress: class(PolicyList::Normal, Direction::Ingress),
+        normal_egress: class(PolicyList::Normal, Direction::Egress),
+        forward_ingress: class(PolicyList::Forward, Direction::Ingress),
+        forward_egress: class(PolicyList::Forward, Direction::Egress),
+        untracked_ingress: class(PolicyList::Untracked, Direction::Ingress),
+        untracked_egress: class(PolicyList::Untracked, Direction::Egress),
+        pre_dnat_ingress: class(PolicyList::PreDnat, Direction::Ingress),
+    }
+}
+
+pub(super) fn decode(message: v1::Endpoint) -> Field<Endpoint> {
+    let kind = decode_kind("kind", message.kind)?;
+    let interface = match message.interface.as_str() {
+        "*" => InterfaceMatch::Any,
+        "" => InterfaceMatch::ByAddress,
+        _ => InterfaceMatch::Named(interface_name("interface", message.interface)?),
+    };
+    let named = matches!(interface, InterfaceMatch::Named(_));
+    if kind == EndpointKind::Workload && !named {
+        return fault("interface", FieldReason::Missing);
+    }
+    let mut addresses = list("addresses", message.addresses, |bytes| {
+        decode_address("", &bytes)
+    })?;
+    addresses.sort_unstable();
+    let mut classes = BTreeMap::new();
+    for (field, id, list, direction) in [
+        (
+            "normal_ingress",
+            message.normal_ingress,
+            PolicyList::Normal,
+            Direction::Ingress,
+        ),
+        (
+            "normal_egress",
+            message.normal_egress,
+            PolicyList::Normal,
+            Direction::Egress,
+        ),
+        (
+            "forward_ingress",
+            message.forward_ingress,
+            PolicyList::Forward,
+            Direction::Ingress,
+        ),
+        (
+            "forward_egress",
+            message.forward_egress,
+            PolicyList::Forward,
+            Direction::Egress,
+        ),
+        (
+            "untracked_ingress",
+            message.untracked_ingress,
+            PolicyList::Untracked,
+            Direction::Ingress,
+        ),
+        (
+            "untracked_egress",
+            message.untracked_egress,
+            PolicyList::Untracked,
+            Direction::Egress,
+        ),
+        (
+            "pre_dnat_ingress",
+            message.pre_dnat_ingress,
+            PolicyList::PreDnat,
+            Direction::Ingress,
+        ),
+    ] {
+        if id.is_empty() {
+            if list == PolicyList::Normal {
+                return fault(field, FieldReason::Missing);
+            }
+            continue;
+        }
+        classes.insert((list, direction), class_id(field, id)?);
+    }
+    Ok(Endpoint {
+        kind,
+        interface,
+        addresses,
+        classes,
+    })
+}
+
+fn class_id(field: &str, id: String) -> Field<ClassId> {
+    text(field, id, |id| {
+        id.len() == 32 && id.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
+    })
+    .map(ClassId::new)
+}
