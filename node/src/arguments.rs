@@ -1,0 +1,154 @@
+//! What `palisade-node` is asked for on its command line.
+
+use clap::{Args, Parser, Subcommand};
+use std::{net::SocketAddr, path::PathBuf};
+
+/// Protects this host: programs nftables with the policy that a Palisade control plane compiles for it.
+#[derive(Parser, Debug)]
+#[command(
+    name = "palisade-node",
+    disable_version_flag = true,
+    arg_required_else_help = true
+)]
+pub struct Arguments {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What to do.
+#[derive(Subcommand, Debug)]
+pub enum Command {
+    /// Enforce policy, until SIGTERM or SIGINT; the rules stay when the daemon ends.
+    Run(Run),
+    /// Remove our nftables tables, and so all enforcement. The state directory is kept.
+    Uninstall(Uninstall),
+    /// Print the version.
+    Version,
+}
+
+/// Arguments of `run`.
+#[derive(Args, Clone, Debug)]
+pub struct Run {
+    /// Control plane: host name or address, and port (7600 by default in the control plane).
+    #[arg(long, value_name = "HOST:PORT", env = "PALISADE_SERVER", value_parser = parse_server)]
+    pub server: Server,
+    /// Directory of certificate and last good policy; made if missing, mode 0700.
+    #[arg(long, value_name = "DIR", env = "PALISADE_STATE_DIR")]
+    pub state_dir: PathBuf,
+    /// Join token from `palisadectl token create`; needed once, ignored when enrolled.
+    #[arg(
+        long,
+        value_name = "TOKEN",
+        env = "PALISADE_TOKEN",
+        hide_env_values = true
+    )]
+    pub token: Option<String>,
+    /// Where to enrol [default: the server's host, port 7601].
+    #[arg(long, value_name = "HOST:PORT", value_parser = parse_server)]
+    pub enroll_server: Option<Server>,
+    /// This node's name, at enrolment [default: the host name in lower case].
+    #[arg(long, value_name = "NAME")]
+    pub node_name: Option<String>,
+    /// Where to serve /healthz, /readyz and /metrics.
+    #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:7603")]
+    pub http_listen: SocketAddr,
+}
+
+/// Arguments of `uninstall`.
+#[derive(Args, Clone, Debug)]
+pub struct Uninstall {
+    /// Also delete certificate and saved policy.
+    #[arg(long, requires = "state_dir")]
+    pub purge: bool,
+    /// The state directory to purge.
+    #[arg(long, value_name = "DIR", env = "PALISADE_STATE_DIR")]
+    pub state_dir: Option<PathBuf>,
+}
+
+/// A host, not resolved, and a port.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Server {
+    /// Name or address; IPv6 without brackets.
+    pub host: String,
+    /// TCP port.
+    pub port: u16,
+}
+
+impl Server {
+    /// The same host at another port.
+    pub fn at_port(&self, port: u16) -> Self {
+        Self {
+            host: self.host.clone(),
+            port,
+        }
+    }
+}
+
+impl std::fmt::Display for Server {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if self.host.contains(':') {
+            write!(f, "[{}]:{}", self.host, self.port)
+        } else {
+            write!(f, "{}:{}", self.host, self.port)
+        }
+    }
+}
+
+fn parse_server(text: &str) -> Result<Server, String> {
+    let text = text.strip_prefix("https://").unwrap_or(text);
+    let (host, port) = text
+        .rsplit_once(':')
+        .ok_or("a port is missing, as in `control.example:7600`")?;
+    let port = port
+        .parse()
+        .ok()
+        .filter(|port| *port != 0)
+        .ok_or_else(|| format!("`{port}` is not a port"))?;
+    let host = match host.strip_prefix('[') {
+        Some(rest) => rest.strip_suffix(']').ok_or("`]` is missing")?,
+        None if host.contains(':') => return Err("an IPv6 address stands in brackets".into()),
+        None => host,
+    };
+    if host.is_empty() {
+        return Err("a host is missing".into());
+    }
+    Ok(Server {
+        host: host.to_owned(),
+        port,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn servers_are_names_or_addresses_with_a_port() {
+        for (text, host, port) in [
+            ("control.example:7600", "control.example", 7600),
+            ("10.0.0.1:1", "10.0.0.1", 1),
+            ("[fd00::1]:7600", "fd00::1", 7600),
+        ] {
+            let server = parse_server(text).expect("valid");
+            assert_eq!((server.host.as_str(), server.port), (host, port));
+            assert_eq!(server.to_string(), text);
+        }
+        for text in [
+            "control.example",
+            ":7600",
+            "a:0",
+            "a:70000",
+            "fd00::1:7600",
+            "[fd00::1:1",
+        ] {
+            assert!(parse_server(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        use clap::CommandFactory;
+        Arguments::command().debug_assert();
+    }
+}
