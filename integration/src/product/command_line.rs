@@ -1,0 +1,112 @@
+//! `palisadectl`, run inside the control plane's namespace.
+
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, Result, bail};
+
+use crate::netns::{Door, finish};
+
+/// `palisadectl` with a context.
+#[derive(Clone)]
+pub struct Palisadectl {
+    binary: PathBuf,
+    door: Door,
+    context: PathBuf,
+}
+
+/// How a run of `palisadectl` ended.
+#[derive(Debug, Clone)]
+pub struct Output {
+    /// The exit code; `None` where a signal ended it.
+    pub code: Option<i32>,
+    /// Standard output.
+    pub stdout: String,
+    /// Standard error.
+    pub stderr: String,
+}
+
+impl Palisadectl {
+    pub(super) fn new(binary: PathBuf, door: Door, context: PathBuf) -> Self {
+        Self {
+            binary,
+            door,
+            context,
+        }
+    }
+
+    /// Runs it with `input` as standard input.
+    ///
+    /// # Errors
+    ///
+    /// Where it cannot be started; how it ended is in the output.
+    pub fn run(&self, arguments: &[&str], input: &str) -> Result<Output> {
+        let mut command = Command::new(&self.binary);
+        command.arg("--context").arg(&self.context).args(arguments);
+        command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        let child = self
+            .door
+            .run(|| command.spawn())
+            .context("start palisadectl")?;
+        let output = finish(child, input)?;
+        Ok(Output {
+            code: output.status.code(),
+            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+        })
+    }
+
+    /// Applies documents and waits until every connected node enforces them.
+    ///
+    /// # Errors
+    ///
+    /// Where that does not end well, with what it printed.
+    pub fn apply(&self, documents: &str) -> Result<()> {
+        self.run(&["apply", "-f", "-", "--wait=10s"], documents)?
+            .success()
+            .map(drop)
+            .context("apply")
+    }
+
+    /// Deletes `Kind/name` or `Kind/namespace/name`.
+    ///
+    /// # Errors
+    ///
+    /// Where that does not end well, with what it printed.
+    pub fn delete(&self, reference: &str) -> Result<()> {
+        let parts: Vec<&str> = reference.split('/').collect();
+        let arguments = match parts.as_slice() {
+            [kind, name] => vec!["delete", *kind, *name],
+            [kind, namespace, name] => vec!["delete", *kind, *name, "--namespace", *namespace],
+            _ => bail!("`{reference}` is not Kind/name"),
+        };
+        self.run(&arguments, "")?
+            .success()
+            .map(drop)
+            .with_context(|| format!("delete {reference}"))
+    }
+}
+
+impl Output {
+    /// Standard output of a run that ended with code 0.
+    ///
+    /// # Errors
+    ///
+    /// Where it did not, with everything it printed.
+    pub fn success(self) -> Result<String> {
+        if self.code == Some(0) {
+            return Ok(self.stdout);
+        }
+        let code = self
+            .code
+            .map_or_else(|| "a signal".to_owned(), |code| format!("code {code}"));
+        bail!(
+            "palisadectl ended with {code}:\n{}{}",
+            self.stdout,
+            self.stderr
+        )
+    }
+}
