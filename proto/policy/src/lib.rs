@@ -8,7 +8,7 @@
 //! * [`packet`] — facts about a packet and about the machine it travels through;
 //! * [`item`], [`digest`], [`wire`], [`fault`] — its items as addressed, hashed, encoded and refused;
 //! * [`delta`], [`table`], [`members`], [`frame`] — change: what a node holds, what the control plane sends;
-//! * [`resolve`], [`rule_id`] — which endpoint governs an interface, and the names of everything that decides.
+//! * [`resolve`], [`rule_id`], [`evaluate`] — who governs an interface, names of all that decides, and verdicts.
 //!
 //! Pure: no IO, no clock, no async.
 
@@ -20,6 +20,7 @@ pub mod config;
 pub mod delta;
 pub mod digest;
 pub mod endpoint;
+pub mod evaluate;
 pub mod fault;
 pub mod frame;
 pub mod ids;

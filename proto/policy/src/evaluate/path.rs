@@ -1,0 +1,348 @@
+//! The way of a packet through the stages (specification §11.2): an accept ends a stage, a denial is final.
+
+use super::{
+    Evaluator, Judgement, Outcome, Stage, Step, Subject, Verdict,
+    list::{Ending, List},
+};
+use crate::{
+    class::{Direction, PolicyList},
+    config::{DenyAction, EndpointToHostAction},
+    ids::{EndpointId, IfName},
+    packet::{CtState, Packet, Way},
+};
+use std::ops::ControlFlow;
+
+/// A packet on its way. Breaking off means: denied.
+struct Journey<'a> {
+    evaluator: &'a Evaluator<'a>,
+    packet: &'a Packet,
+    /// The packet as seen before destination translation.
+    original: Packet,
+    trace: Vec<Step>,
+    /// Set by an untracked or pre-DNAT allow.
+    accepted: bool,
+}
+
+type Go = ControlFlow<()>;
+
+pub(super) fn judge(evaluator: &Evaluator<'_>, packet: &Packet) -> Judgement {
+    let mut journey = Journey {
+        evaluator,
+        packet,
+        original: before_translation(packet),
+        trace: Vec::new(),
+        accepted: false,
+    };
+    let go = journey.run();
+    journey.end(go)
+}
+
+fn before_translation(packet: &Packet) -> Packet {
+    let mut original = packet.clone();
+    if let Some((address, port)) = packet.original_destination {
+        original.destination = address;
+        original.destination_port = port.or(packet.destination_port);
+    }
+    original
+}
+
+impl<'a> Journey<'a> {
+    fn run(&mut self) -> Go {
+        let packet = self.packet;
+        if packet.source.is_ipv6() && !self.evaluator.view.config.ipv6 {
+            let stage = match packet.way {
+                Way::In { .. } => Stage::Input,
+                Way::Out { .. } => Stage::Output,
+                Way::Forward { .. } => Stage::ForwardHostIn,
+            };
+            self.note(stage, Subject::FamilyLeftAlone, Outcome::Accept);
+            return Go::Continue(());
+        }
+        match &packet.way {
+            Way::In { interface } => {
+                self.arrive(interface)?;
+                self.input(interface)
+            }
+            Way::Out { interface } => {
+                self.untracked(Stage::UntrackedOut, interface, Direction::Egress)?;
+                self.output(interface)
+            }
+            Way::Forward { from, to } => {
+                self.arrive(from)?;
+                self.forward(from, to)
+            }
+        }
+    }
+
+    /// What every packet from outside goes through first.
+    fn arrive(&mut self, interface: &IfName) -> Go {
+        self.untracked(Stage::UntrackedIn, interface, Direction::Ingress)?;
+        if self.is_established() || self.accepted {
+            return Go::Continue(());
+        }
+        let endpoint = self.evaluator.resolution.forward_endpoint(interface);
+        self.early(
+            Stage::PreDnat,
+            endpoint,
+            PolicyList::PreDnat,
+            Direction::Ingress,
+        )
+    }
+
+    /// Only endpoints that name the interface or carry its address have untracked policy.
+    fn untracked(&mut self, stage: Stage, interface: &IfName, direction: Direction) -> Go {
+        let endpoint = self.evaluator.resolution.hosts.get(interface);
+        self.early(stage, endpoint, PolicyList::Untracked, direction)
+    }
+
+    /// Lists before the normal one: silent where there is no policy, and an allow skips later stages.
+    fn early(
+        &mut self,
+        stage: Stage,
+        endpoint: Option<&'a EndpointId>,
+        list: PolicyList,
+        direction: Direction,
+    ) -> Go {
+        let Some(endpoint) = endpoint else {
+            return Go::Continue(());
+        };
+        match self.list(stage, endpoint, list, direction) {
+            Some(Ending::Deny) => Go::Break(()),
+            Some(Ending::Allow) => {
+                self.accepted = true;
+                Go::Continue(())
+            }
+            Some(Ending::Continue) | None => Go::Continue(()),
+        }
+    }
+
+    fn input(&mut self, interface: &IfName) -> Go {
+        let stage = Stage::Input;
+        if self.established(stage) {
+            return Go::Continue(());
+        }
+        if self.evaluator.resolution.is_workload(interface) {
+            return self.workload_to_host(interface);
+        }
+        if self.accepted_before(stage) {
+            return Go::Continue(());
+        }
+        self.host(stage, interface, Direction::Ingress)
+    }
+
+    fn workload_to_host(&mut self, interface: &IfName) -> Go {
+        let stage = Stage::Input;
+        if self.packet.is_neighbour_discovery() {
+            let subject = Subject::Exempt(crate::rule_id::Exemption::NeighbourDiscovery);
+            self.note(stage, subject, Outcome::Accept);
+            return Go::Continue(());
+        }
+        self.workload(stage, interface, Direction::Egress)?;
+        let action = self.evaluator.view.config.endpoint_to_host_action;
+        if action == EndpointToHostAction::Drop {
+            self.note(stage, Subject::EndpointToHost, Outcome::Deny);
+            return Go::Break(());
+        }
+        self.note(stage, Subject::EndpointToHost, Outcome::Accept);
+        Go::Continue(())
+    }
+
+    fn output(&mut self, interface: &IfName) -> Go {
+        let stage = if self.packet.original_destination.is_some() {
+            Stage::OutputTranslated
+        } else {
+            Stage::Output
+        };
+        if self.established(stage) || self.accepted_before(stage) {
+            return Go::Continue(());
+        }
+        if self.evaluator.resolution.is_workload(interface) {
+            self.note(stage, Subject::HostToWorkload, Outcome::Accept);
+            return Go::Continue(());
+        }
+        self.host(stage, interface, Direction::Egress)
+    }
+
+    fn forward(&mut self, from: &IfName, to: &IfName) -> Go {
+        if self.established(Stage::ForwardHostIn) {
+            return Go::Continue(());
+        }
+        if !self.accepted_before(Stage::ForwardHostIn) {
+            self.forwarded(Stage::ForwardHostIn, from, Direction::Ingress)?;
+        }
+        if self.evaluator.resolution.is_workload(from) {
+            self.workload(Stage::ForwardWorkloadFrom, from, Direction::Egress)?;
+        }
+        if self.evaluator.resolution.is_workload(to) {
+            self.workload(Stage::ForwardWorkloadTo, to, Direction::Ingress)?;
+        }
+        self.forwarded(Stage::ForwardHostOut, to, Direction::Egress)
+    }
+
+    /// A host endpoint's forward list. Without one only invalid packets are denied.
+    fn forwarded(&mut self, stage: Stage, interface: &IfName, direction: Direction) -> Go {
+        let resolution = &self.evaluator.resolution;
+        let Some(endpoint) = resolution.forward_endpoint(interface) else {
+            self.note(
+                stage,
+                Subject::Ungoverned(interface.clone()),
+                Outcome::Accept,
+            );
+            return Go::Continue(());
+        };
+        match self.list(stage, endpoint, PolicyList::Forward, direction) {
+            Some(Ending::Deny) => Go::Break(()),
+            Some(Ending::Allow | Ending::Continue) => Go::Continue(()),
+            None if self.packet.ct == CtState::Invalid
+                && !self.evaluator.view.config.accept_invalid =>
+            {
+                self.note_of(stage, endpoint, Subject::Invalid, Outcome::Deny);
+                Go::Break(())
+            }
+            None => {
+                let subject = Subject::NoPolicy(endpoint.clone());
+                self.note_of(stage, endpoint, subject, Outcome::Accept);
+                Go::Continue(())
+            }
+        }
+    }
+
+    fn host(&mut self, stage: Stage, interface: &IfName, direction: Direction) -> Go {
+        let Some(endpoint) = self.evaluator.resolution.host_endpoint(interface) else {
+            self.note(
+                stage,
+                Subject::Ungoverned(interface.clone()),
+                Outcome::Accept,
+            );
+            return Go::Continue(());
+        };
+        self.normal(stage, endpoint, direction)
+    }
+
+    fn workload(&mut self, stage: Stage, interface: &IfName, direction: Direction) -> Go {
+        let Some(endpoint) = self.evaluator.resolution.workloads.get(interface) else {
+            self.note(
+                stage,
+                Subject::UnknownWorkload(interface.clone()),
+                Outcome::Deny,
+            );
+            return Go::Break(());
+        };
+        self.normal(stage, endpoint, direction)
+    }
+
+    fn normal(&mut self, stage: Stage, endpoint: &'a EndpointId, direction: Direction) -> Go {
+        match self.list(stage, endpoint, PolicyList::Normal, direction) {
+            Some(Ending::Allow | Ending::Continue) => Go::Continue(()),
+            Some(Ending::Deny) => Go::Break(()),
+            None => {
+                // Views are checked; an endpoint without normal class must not open anything.
+                self.note_of(stage, endpoint, Subject::EndOfProfiles, Outcome::Deny);
+                Go::Break(())
+            }
+        }
+    }
+
+    /// `None`: the endpoint has no class for this.
+    fn list(
+        &mut self,
+        stage: Stage,
+        endpoint: &'a EndpointId,
+        list: PolicyList,
+        direction: Direction,
+    ) -> Option<Ending> {
+        let view = self.evaluator.view;
+        let class = view
+            .endpoints
+            .get(endpoint)?
+            .classes
+            .get(&(list, direction))?;
+        let early = matches!(
+            stage,
+            Stage::UntrackedIn | Stage::UntrackedOut | Stage::PreDnat
+        );
+        let list = List {
+            evaluator: self.evaluator,
+            packet: if early { &self.original } else { self.packet },
+            stage,
+            endpoint,
+            class: view.classes.get(class)?,
+            trace: &mut self.trace,
+        };
+        Some(list.judge())
+    }
+
+    fn is_established(&self) -> bool {
+        matches!(self.packet.ct, CtState::Established | CtState::Related)
+    }
+
+    fn established(&mut self, stage: Stage) -> bool {
+        let established = self.is_established();
+        if established {
+            self.note(stage, Subject::Established, Outcome::Accept);
+        }
+        established
+    }
+
+    fn accepted_before(&mut self, stage: Stage) -> bool {
+        if self.accepted {
+            self.note(stage, Subject::AcceptedBefore, Outcome::Accept);
+        }
+        self.accepted
+    }
+
+    fn note(&mut self, stage: Stage, subject: Subject, outcome: Outcome) {
+        self.trace.push(Step {
+            stage,
+            endpoint: None,
+            subject,
+            outcome,
+        });
+    }
+
+    fn note_of(&mut self, stage: Stage, endpoint: &EndpointId, subject: Subject, outcome: Outcome) {
+        self.trace.push(Step {
+            stage,
+            endpoint: Some(endpoint.clone()),
+            subject,
+            outcome,
+        });
+    }
+
+    fn end(self, go: Go) -> Judgement {
+        let last = self.trace.last();
+        let stage = last.map_or(Stage::Input, |step| step.stage);
+        let verdict = match (go, self.evaluator.view.config.deny_action) {
+            (Go::Continue(()), _) => Verdict::Accept,
+            (Go::Break(()), DenyAction::Reject) if may_reject(stage) => Verdict::Reject,
+            (Go::Break(()), _) => Verdict::Drop,
+        };
+        let direction = match stage {
+            Stage::UntrackedIn
+            | Stage::PreDnat
+            | Stage::Input
+            | Stage::ForwardHostIn
+            | Stage::ForwardWorkloadTo => Direction::Ingress,
+            Stage::ForwardWorkloadFrom
+            | Stage::ForwardHostOut
+            | Stage::UntrackedOut
+            | Stage::Output
+            | Stage::OutputTranslated => Direction::Egress,
+        };
+        let reason = last.map_or(Subject::EndOfList, |step| step.subject.clone());
+        Judgement {
+            verdict,
+            rule: reason.rule_id(direction),
+            reason,
+            trace: self.trace,
+        }
+    }
+}
+
+/// The kernel refuses to reject before routing and after it.
+const fn may_reject(stage: Stage) -> bool {
+    !matches!(
+        stage,
+        Stage::UntrackedIn | Stage::UntrackedOut | Stage::PreDnat | Stage::OutputTranslated
+    )
+}
