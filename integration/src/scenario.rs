@@ -6,6 +6,7 @@ use anyhow::{Context, Result};
 
 use crate::format::Scenario;
 
+pub mod offline;
 pub mod pending;
 pub mod run;
 

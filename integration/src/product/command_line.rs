@@ -5,14 +5,15 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
 
+use super::Binaries;
 use crate::netns::{Door, finish};
 
 /// `palisadectl` with a context.
 #[derive(Clone)]
 pub struct Palisadectl {
     binary: PathBuf,
-    door: Door,
-    context: PathBuf,
+    /// Where it runs and with which credentials; `None` for what needs no control plane.
+    online: Option<(Door, PathBuf)>,
 }
 
 /// How a run of `palisadectl` ended.
@@ -30,8 +31,15 @@ impl Palisadectl {
     pub(super) fn new(binary: PathBuf, door: Door, context: PathBuf) -> Self {
         Self {
             binary,
-            door,
-            context,
+            online: Some((door, context)),
+        }
+    }
+
+    /// Without a control plane: for `validate` and `selector --labels`.
+    pub fn offline(binaries: &Binaries) -> Self {
+        Self {
+            binary: binaries.palisadectl.clone(),
+            online: None,
         }
     }
 
@@ -42,15 +50,19 @@ impl Palisadectl {
     /// Where it cannot be started; how it ended is in the output.
     pub fn run(&self, arguments: &[&str], input: &str) -> Result<Output> {
         let mut command = Command::new(&self.binary);
-        command.arg("--context").arg(&self.context).args(arguments);
+        if let Some((_, context)) = &self.online {
+            command.arg("--context").arg(context);
+        }
         command
+            .args(arguments)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
-        let child = self
-            .door
-            .run(|| command.spawn())
-            .context("start palisadectl")?;
+        let child = match &self.online {
+            Some((door, _)) => door.run(|| command.spawn()),
+            None => command.spawn(),
+        }
+        .context("start palisadectl")?;
         let output = finish(child, input)?;
         Ok(Output {
             code: output.status.code(),
@@ -79,8 +91,15 @@ impl Palisadectl {
     pub fn delete(&self, reference: &str) -> Result<()> {
         let parts: Vec<&str> = reference.split('/').collect();
         let arguments = match parts.as_slice() {
-            [kind, name] => vec!["delete", *kind, *name],
-            [kind, namespace, name] => vec!["delete", *kind, *name, "--namespace", *namespace],
+            [kind, name] => vec!["delete", *kind, *name, "--wait=10s"],
+            [kind, namespace, name] => vec![
+                "delete",
+                *kind,
+                *name,
+                "--namespace",
+                *namespace,
+                "--wait=10s",
+            ],
             _ => bail!("`{reference}` is not Kind/name"),
         };
         self.run(&arguments, "")?

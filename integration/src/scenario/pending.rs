@@ -5,7 +5,7 @@ use crate::format::{Requirement, Scenario};
 use crate::prerequisite::Prerequisite;
 
 /// Kinds that can be written later.
-const KINDS: [&str; 6] = [
+pub(super) const KINDS: [&str; 6] = [
     "NetworkPolicy",
     "NetworkSet",
     "StagedGlobalNetworkPolicy",

@@ -1,2 +1,112 @@
-//! (being written)
-fn main() {}
+//! `cargo verify`, `cargo demo` and `cargo bench-all`: what CI runs, what a visitor runs, what a benchmark run prints.
+//!
+//! Has no dependencies, so that it starts in a moment on a fresh machine. Installs what is missing and says so; never
+//! touches the ruleset of the machine.
+
+mod packages;
+mod stages;
+
+use std::process::{Command, ExitCode};
+
+use stages::Stages;
+
+const USAGE: &str = "usage: cargo verify | cargo demo [--once] | cargo bench-all [FILTER…]";
+
+fn main() -> ExitCode {
+    let mut arguments = std::env::args().skip(1);
+    let task = arguments.next().unwrap_or_default();
+    // `cargo demo -- --once` hands us the dashes too.
+    let rest: Vec<String> = arguments.filter(|argument| argument != "--").collect();
+    let result = match task.as_str() {
+        "verify" => verify(),
+        "demo" => demo(&rest),
+        "bench-all" => bench_all(&rest),
+        _ => Err(USAGE.to_owned()),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(message) => {
+            eprintln!("{message}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Everything CI runs. Style stages are all run before the verdict; a build that fails ends it at once.
+fn verify() -> Result<(), String> {
+    let mut stages = Stages::new("verify");
+    stages.must("packages", || packages::install(&packages::VERIFY))?;
+    stages.may_fail("format", cargo(&["fmt", "--all", "--check"]));
+    stages.may_fail(
+        "clippy",
+        cargo(&[
+            "clippy",
+            "--workspace",
+            "--all-targets",
+            "--",
+            "-D",
+            "warnings",
+        ]),
+    );
+    stages.must("build", || run(cargo(&["build", "--workspace", "--bins"])))?;
+    stages.must("build tests", || {
+        run(cargo(&["test", "--workspace", "--no-run"]))
+    })?;
+    // The scenarios are one of the tests; they find the binaries of the stage before.
+    stages.may_fail(
+        "tests and scenarios",
+        cargo(&["test", "--workspace", "--no-fail-fast"]),
+    );
+    stages.finish()
+}
+
+/// The sandbox with two protected hosts and a client.
+fn demo(arguments: &[String]) -> Result<(), String> {
+    packages::install(&packages::BUILD)?;
+    println!("building (the first time takes some minutes)");
+    run(cargo(&["build", "--workspace", "--bins"]))?;
+    run(beside_us("palisade-demo")?.args(arguments))
+}
+
+/// Every benchmark of the workspace, against release binaries.
+fn bench_all(filters: &[String]) -> Result<(), String> {
+    packages::install(&packages::BUILD)?;
+    run(cargo(&["build", "--release", "--workspace", "--bins"]))?;
+    let release = beside_us("palisade-demo")?.get_program().to_owned();
+    let release = std::path::Path::new(&release)
+        .parent()
+        .and_then(|debug| debug.parent())
+        .map(|target| target.join("release"));
+    let mut command = cargo(&["bench", "--workspace", "--bench", "*", "--"]);
+    if let Some(release) = release {
+        command.env("PALISADE_BIN_DIR", release);
+    }
+    run(command.args(filters))
+}
+
+/// The cargo that runs us; it keeps `CARGO_TARGET_DIR` as it is.
+fn cargo(arguments: &[&str]) -> Command {
+    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    command.args(arguments);
+    command
+}
+
+/// A program that cargo built into the folder we are in.
+fn beside_us(name: &str) -> Result<Command, String> {
+    let us =
+        std::env::current_exe().map_err(|error| format!("find the running program: {error}"))?;
+    let folder = us.parent().ok_or("a program is in a folder")?;
+    Ok(Command::new(folder.join(name)))
+}
+
+/// Runs a command to its end.
+fn run(command: impl std::borrow::BorrowMut<Command>) -> Result<(), String> {
+    let mut command = command;
+    let command = command.borrow_mut();
+    let program = command.get_program().to_string_lossy().into_owned();
+    match command.status() {
+        Ok(status) if status.success() => Ok(()),
+        Ok(status) => Err(format!("{program} ended with {status}")),
+        Err(error) => Err(format!("cannot start {program}: {error}")),
+    }
+}
