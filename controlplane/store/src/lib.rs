@@ -13,6 +13,8 @@ mod store;
 mod txn;
 mod watch;
 
+#[cfg(feature = "conformance")]
+pub mod conformance;
 
 pub use embedded::{EmbeddedStore, Retention};
 pub use error::{OpenError, StoreError};
