@@ -1,1 +1,55 @@
-//! (being written)
+//! Resources as users write them: strict decoding, validation of everything at once, defaults, typed kinds.
+//!
+//! Text → [`document::read`] → [`Document`] → [`decode_document`] → [`Decoded`]: a typed [`Resource`], canonical JSON and
+//! warnings, or every [`Problem`] with its field path. Past this door no string is a selector, CIDR, port or name.
+//! Judges one resource alone: whether a tier or profile exists is for the control plane. Pure: no IO, no clock.
+
+#![forbid(unsafe_code)]
+
+pub mod document;
+mod envelope;
+mod felix;
+mod host_endpoint;
+mod kind;
+mod metadata;
+mod name;
+mod net;
+mod network_set;
+mod node;
+mod palisade_configuration;
+mod path;
+mod policy;
+mod problem;
+mod profile;
+mod resource;
+mod rule;
+mod shape;
+mod tier;
+mod unenforced;
+
+pub use document::{Document, ReadError, SourceSpan};
+pub use envelope::{Decoded, decode, decode_document, decode_json};
+pub use felix::{
+    DenyAction, EndpointToHostAction, Failsafe, FelixConfigurationSpec, FelixScope,
+    InterfacePattern, LogRate, RateUnit,
+};
+pub use host_endpoint::{EndpointPort, HostEndpointSpec, HostInterface, PortProtocol};
+pub use kind::{Kind, ResourceId};
+pub use metadata::{Metadata, NAMESPACE_LABEL};
+pub use name::{InterfaceName, Name, PortName};
+pub use network_set::NetworkSetSpec;
+pub use node::{NodeAddress, NodeAddressRole, NodeSpec};
+pub use palisade_configuration::{Exemptions, PALISADE_CONFIGURATION, PalisadeConfigurationSpec};
+pub use path::{FieldPath, FieldPathError, Segment};
+pub use policy::{GlobalNetworkPolicySpec, PolicyStage, PolicyTypes};
+pub use problem::{Part, Problem, TextSpan, Warning};
+pub use profile::{DEFAULT_ALLOW_PROFILE, ProfileSpec};
+pub use resource::{ApiVersion, Resource, Spec};
+pub use rule::{
+    Action, EntityRule, Icmp, IpVersion, PortRange, PortSpec, Protocol, ProtocolName, Rule,
+    Service, ServiceAccounts,
+};
+pub use tier::{
+    BUILT_IN_TIERS, DEFAULT_TIER, KUBE_ADMIN_TIER, KUBE_BASELINE_TIER, TierAction, TierSpec,
+};
+pub use unenforced::{Unenforced, unenforced};

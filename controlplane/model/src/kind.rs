@@ -1,0 +1,221 @@
+//! Which kinds there are and what they are called.
+
+use std::fmt;
+
+use crate::name::Name;
+
+/// A kind this build knows. The order is that of listings.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Kind {
+    /// Ordered policy over every endpoint it selects.
+    GlobalNetworkPolicy,
+    /// Addresses under labels, for rule selectors.
+    GlobalNetworkSet,
+    /// An interface, or all interfaces, of a host.
+    HostEndpoint,
+    /// An ordered group of policies.
+    Tier,
+    /// Rules and labels that endpoints name.
+    Profile,
+    /// Settings of the node daemon, Calico's words.
+    FelixConfiguration,
+    /// A host.
+    Node,
+    /// Settings that Calico has no words for; `palisade.dev/v1` only.
+    PalisadeConfiguration,
+}
+
+/// Names of one kind, and where it lives.
+struct Naming {
+    kind: Kind,
+    singular: &'static str,
+    plural: &'static str,
+    short: &'static [&'static str],
+}
+
+const NAMING: [Naming; 8] = [
+    naming(
+        Kind::GlobalNetworkPolicy,
+        "GlobalNetworkPolicy",
+        "GlobalNetworkPolicies",
+        &["gnp", "gnps"],
+    ),
+    naming(
+        Kind::GlobalNetworkSet,
+        "GlobalNetworkSet",
+        "GlobalNetworkSets",
+        &["gns", "gnss", "globalnetsets"],
+    ),
+    naming(
+        Kind::HostEndpoint,
+        "HostEndpoint",
+        "HostEndpoints",
+        &["hep", "heps"],
+    ),
+    naming(Kind::Tier, "Tier", "Tiers", &[]),
+    naming(Kind::Profile, "Profile", "Profiles", &["pro", "pros"]),
+    naming(
+        Kind::FelixConfiguration,
+        "FelixConfiguration",
+        "FelixConfigurations",
+        &["felixconfig", "felixconfigs", "fconfig", "fconfigs"],
+    ),
+    naming(Kind::Node, "Node", "Nodes", &["no", "nos"]),
+    naming(
+        Kind::PalisadeConfiguration,
+        "PalisadeConfiguration",
+        "PalisadeConfigurations",
+        &["palisadeconfig", "palisadeconfigs", "pconfig", "pconfigs"],
+    ),
+];
+
+const fn naming(
+    kind: Kind,
+    singular: &'static str,
+    plural: &'static str,
+    short: &'static [&'static str],
+) -> Naming {
+    Naming {
+        kind,
+        singular,
+        plural,
+        short,
+    }
+}
+
+/// Calico's kinds that this build does not know yet.
+pub(crate) const LATER: [&str; 8] = [
+    "NetworkPolicy",
+    "NetworkSet",
+    "WorkloadEndpoint",
+    "StagedGlobalNetworkPolicy",
+    "StagedNetworkPolicy",
+    "StagedKubernetesNetworkPolicy",
+    "ClusterInformation",
+    "KubeControllersConfiguration",
+];
+
+impl Kind {
+    /// Every kind, in order.
+    pub const ALL: [Kind; 8] = [
+        Kind::GlobalNetworkPolicy,
+        Kind::GlobalNetworkSet,
+        Kind::HostEndpoint,
+        Kind::Tier,
+        Kind::Profile,
+        Kind::FelixConfiguration,
+        Kind::Node,
+        Kind::PalisadeConfiguration,
+    ];
+
+    /// The kind a person means: singular, plural or short name, in any case.
+    pub fn parse(text: &str) -> Option<Self> {
+        let is = |name: &str| name.eq_ignore_ascii_case(text);
+        let found = NAMING
+            .iter()
+            .find(|n| is(n.singular) || is(n.plural) || n.short.iter().any(|name| is(name)));
+        found.map(|naming| naming.kind)
+    }
+
+    /// The kind as a document names it: CamelCase singular, exactly.
+    pub fn from_document(text: &str) -> Option<Self> {
+        NAMING
+            .iter()
+            .find(|naming| naming.singular == text)
+            .map(|naming| naming.kind)
+    }
+
+    /// CamelCase singular, as in a document.
+    pub fn as_str(self) -> &'static str {
+        self.naming().map_or("", |naming| naming.singular)
+    }
+
+    /// Lower-case plural, as in a listing.
+    pub fn plural(self) -> String {
+        self.naming()
+            .map_or("", |naming| naming.plural)
+            .to_ascii_lowercase()
+    }
+
+    /// Whether resources of this kind live in a namespace.
+    pub fn is_namespaced(self) -> bool {
+        match self {
+            Kind::GlobalNetworkPolicy
+            | Kind::GlobalNetworkSet
+            | Kind::HostEndpoint
+            | Kind::Tier
+            | Kind::Profile
+            | Kind::FelixConfiguration
+            | Kind::Node
+            | Kind::PalisadeConfiguration => false,
+        }
+    }
+
+    /// Whether the kind exists in `palisade.dev/v1` only.
+    pub fn is_extension(self) -> bool {
+        self == Kind::PalisadeConfiguration
+    }
+
+    fn naming(self) -> Option<&'static Naming> {
+        NAMING.iter().find(|naming| naming.kind == self)
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// Identity of a resource. Both API groups name the same one.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ResourceId {
+    /// What it is.
+    pub kind: Kind,
+    /// Where it lives; `None` for cluster-scoped kinds.
+    pub namespace: Option<Name>,
+    /// What it is called.
+    pub name: Name,
+}
+
+impl ResourceId {
+    /// A cluster-scoped resource.
+    pub fn global(kind: Kind, name: Name) -> Self {
+        Self {
+            kind,
+            namespace: None,
+            name,
+        }
+    }
+
+    /// Key in the store: `/r/<kind>/<namespace or ->/<name>`.
+    pub fn store_key(&self) -> String {
+        let namespace = self.namespace.as_ref().map_or("-", Name::as_str);
+        format!("/r/{}/{namespace}/{}", self.kind, self.name)
+    }
+
+    /// The identity behind a store key.
+    pub fn from_store_key(key: &str) -> Option<Self> {
+        let mut parts = key.strip_prefix("/r/")?.splitn(3, '/');
+        let kind = Kind::from_document(parts.next()?)?;
+        let namespace = match parts.next()? {
+            "-" => None,
+            namespace => Some(Name::new(namespace)?),
+        };
+        let name = Name::new(parts.next()?)?;
+        (namespace.is_some() == kind.is_namespaced()).then_some(Self {
+            kind,
+            namespace,
+            name,
+        })
+    }
+}
+
+impl fmt::Display for ResourceId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.namespace {
+            Some(namespace) => write!(f, "{}({namespace}/{})", self.kind, self.name),
+            None => write!(f, "{}({})", self.kind, self.name),
+        }
+    }
+}

@@ -1,0 +1,145 @@
+//! What is wrong with a resource, all of it, each with its place.
+
+use std::fmt;
+
+use palisade_selector::{ParseError, Selector};
+
+use crate::path::{At, FieldPath};
+
+/// One fault.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    /// The field.
+    pub path: FieldPath,
+    /// What is wrong, one lower-case sentence without full stop.
+    pub message: String,
+    /// Bytes inside the field's string, where the fault has a place there.
+    pub span: Option<TextSpan>,
+    /// Which part of the field is meant.
+    pub part: Part,
+}
+
+/// A part of a string, in bytes from its start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TextSpan {
+    /// Where it begins.
+    pub offset: usize,
+    /// How far it reaches; 0 at the end of the text.
+    pub length: usize,
+}
+
+/// Which part of a field a problem is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Part {
+    /// Its value.
+    Value,
+    /// Its key: unknown, misplaced or twice.
+    Key,
+    /// Its absence.
+    Missing,
+}
+
+/// Something worth saying that is no fault.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Warning {
+    /// The field.
+    pub path: FieldPath,
+    /// What the writer should know.
+    pub message: String,
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.path.0.is_empty() {
+            true => f.write_str(&self.message),
+            false => write!(f, "{}: {}", self.path, self.message),
+        }
+    }
+}
+
+impl fmt::Display for Warning {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.path.0.is_empty() {
+            true => f.write_str(&self.message),
+            false => write!(f, "{}: {}", self.path, self.message),
+        }
+    }
+}
+
+/// Collects faults and warnings while a resource is read.
+#[derive(Debug, Default)]
+pub(crate) struct Report {
+    pub(crate) problems: Vec<Problem>,
+    pub(crate) warnings: Vec<Warning>,
+}
+
+impl Report {
+    pub(crate) fn add(&mut self, at: &At<'_>, message: impl Into<String>) {
+        self.push(at, message.into(), Part::Value, None);
+    }
+
+    pub(crate) fn add_at_key(&mut self, at: &At<'_>, message: impl Into<String>) {
+        self.push(at, message.into(), Part::Key, None);
+    }
+
+    pub(crate) fn missing(&mut self, at: &At<'_>, message: impl Into<String>) {
+        self.push(at, message.into(), Part::Missing, None);
+    }
+
+    pub(crate) fn warn(&mut self, at: &At<'_>, message: impl Into<String>) {
+        self.warnings.push(Warning {
+            path: at.path(),
+            message: message.into(),
+        });
+    }
+
+    /// Parses a selector field; `None` after a report.
+    pub(crate) fn selector(&mut self, text: &str, at: &At<'_>) -> Option<Selector> {
+        let count = text.chars().count();
+        if count > 1024 {
+            self.add(
+                at,
+                format!("a selector has at most 1024 characters, this one {count}"),
+            );
+            return None;
+        }
+        match Selector::parse(text) {
+            Ok(selector) => Some(selector),
+            Err(ParseError {
+                offset,
+                length,
+                kind,
+            }) => {
+                self.push(
+                    at,
+                    format!("invalid selector: {kind}"),
+                    Part::Value,
+                    Some(TextSpan { offset, length }),
+                );
+                None
+            }
+        }
+    }
+
+    /// A selector that may not contain `global()`.
+    pub(crate) fn selector_without_global(&mut self, text: &str, at: &At<'_>) -> Option<Selector> {
+        let selector = self.selector(text, at)?;
+        if selector.mentions_global() {
+            self.add(
+                at,
+                "`global()` may stand only in the namespaceSelector of a rule",
+            );
+            return None;
+        }
+        Some(selector)
+    }
+
+    fn push(&mut self, at: &At<'_>, message: String, part: Part, span: Option<TextSpan>) {
+        self.problems.push(Problem {
+            path: at.path(),
+            message,
+            span,
+            part,
+        });
+    }
+}

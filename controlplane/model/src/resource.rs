@@ -1,0 +1,111 @@
+//! A resource past the door: everything in it is parsed.
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::felix::FelixConfigurationSpec;
+use crate::host_endpoint::HostEndpointSpec;
+use crate::kind::{Kind, ResourceId};
+use crate::metadata::{Metadata, RawMetadata};
+use crate::network_set::NetworkSetSpec;
+use crate::node::NodeSpec;
+use crate::palisade_configuration::PalisadeConfigurationSpec;
+use crate::path::At;
+use crate::policy::GlobalNetworkPolicySpec;
+use crate::problem::Report;
+use crate::profile::ProfileSpec;
+use crate::tier::TierSpec;
+
+/// A validated resource.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Resource {
+    /// The group it was written in.
+    pub api_version: ApiVersion,
+    /// Names, labels, annotations.
+    pub metadata: Metadata,
+    /// What its writer wants; says the kind.
+    pub spec: Spec,
+}
+
+/// The group and version of a document.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum ApiVersion {
+    /// `projectcalico.org/v3`
+    Calico,
+    /// `palisade.dev/v1`, a superset
+    Palisade,
+}
+
+/// The spec of a resource, by kind.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Spec {
+    /// A policy.
+    GlobalNetworkPolicy(Box<GlobalNetworkPolicySpec>),
+    /// A set of addresses.
+    GlobalNetworkSet(NetworkSetSpec),
+    /// An interface of a host.
+    HostEndpoint(HostEndpointSpec),
+    /// A group of policies.
+    Tier(TierSpec),
+    /// Rules and labels by name.
+    Profile(ProfileSpec),
+    /// Settings in Calico's words.
+    FelixConfiguration(Box<FelixConfigurationSpec>),
+    /// A host.
+    Node(NodeSpec),
+    /// Settings in ours.
+    PalisadeConfiguration(PalisadeConfigurationSpec),
+}
+
+/// The raw shape of a kind's spec, and the way to the typed one.
+pub(crate) trait RawSpec: Default + Serialize + DeserializeOwned {
+    /// Reports every fault; writes defaults back into `self` and `metadata`. `None` only after a report.
+    fn parse(
+        &mut self,
+        metadata: &mut RawMetadata,
+        at: &At<'_>,
+        report: &mut Report,
+    ) -> Option<Spec>;
+}
+
+impl Resource {
+    /// What it is, where it lives, what it is called.
+    pub fn id(&self) -> ResourceId {
+        ResourceId {
+            kind: self.kind(),
+            namespace: self.metadata.namespace.clone(),
+            name: self.metadata.name.clone(),
+        }
+    }
+
+    /// What it is.
+    pub fn kind(&self) -> Kind {
+        self.spec.kind()
+    }
+}
+
+impl Spec {
+    /// The kind this is the spec of.
+    pub fn kind(&self) -> Kind {
+        match self {
+            Self::GlobalNetworkPolicy(_) => Kind::GlobalNetworkPolicy,
+            Self::GlobalNetworkSet(_) => Kind::GlobalNetworkSet,
+            Self::HostEndpoint(_) => Kind::HostEndpoint,
+            Self::Tier(_) => Kind::Tier,
+            Self::Profile(_) => Kind::Profile,
+            Self::FelixConfiguration(_) => Kind::FelixConfiguration,
+            Self::Node(_) => Kind::Node,
+            Self::PalisadeConfiguration(_) => Kind::PalisadeConfiguration,
+        }
+    }
+}
+
+impl ApiVersion {
+    /// As documents write it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Calico => "projectcalico.org/v3",
+            Self::Palisade => "palisade.dev/v1",
+        }
+    }
+}
