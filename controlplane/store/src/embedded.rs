@@ -10,7 +10,6 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use redb::StorageBackend;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::{
@@ -64,7 +63,7 @@ impl EmbeddedStore {
     /// # Errors
     /// As [`EmbeddedStore::open`].
     pub fn open_with(path: &Path, retention: Retention) -> Result<Self, OpenError> {
-        Self::start(path, open::disk(path)?, retention)
+        Self::start(path, open::store(path)?, retention)
     }
 
     /// Opens a store on a disk of the caller's making: how tests cut the power. `name` stands in error texts.
@@ -74,18 +73,14 @@ impl EmbeddedStore {
     #[cfg(feature = "conformance")]
     pub fn open_on(
         name: &Path,
-        disk: Arc<dyn StorageBackend>,
+        disk: Arc<dyn redb::StorageBackend>,
         retention: Retention,
     ) -> Result<Self, OpenError> {
-        Self::start(name, disk, retention)
+        Self::start(name, open::shared(name, disk)?, retention)
     }
 
-    fn start(
-        path: &Path,
-        disk: Arc<dyn StorageBackend>,
-        retention: Retention,
-    ) -> Result<Self, OpenError> {
-        let shared = Arc::new(open::shared(path, disk)?);
+    fn start(path: &Path, shared: Shared, retention: Retention) -> Result<Self, OpenError> {
+        let shared = Arc::new(shared);
         let (requests, receiver) = mpsc::channel(QUEUE);
         let writer = Writer {
             shared: Arc::clone(&shared),

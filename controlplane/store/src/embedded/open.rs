@@ -1,4 +1,4 @@
-//! Opening: the lock, the check that the file is ours, and the first transaction.
+//! Opening: the lock, the check that the file is ours, the first transaction; and making a store where there is none.
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Read};
@@ -18,36 +18,59 @@ use super::layout::{
 use super::shared::{Shared, open_database};
 use crate::{OpenError, Revision};
 
-/// Locks the file at `path` and looks whether it can be a store; an absent file is made, durably.
-pub(super) fn disk(path: &Path) -> Result<Arc<dyn StorageBackend>, OpenError> {
+/// Opens the store at `path`, or makes one: beside its place and then renamed, so that a cut in between leaves nothing.
+pub(super) fn store(path: &Path) -> Result<Shared, OpenError> {
     let io = |source| OpenError::Io {
         path: path.to_owned(),
         source,
     };
-    let mut file = OpenOptions::new()
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .mode(0o600)
-        .open(path)
-        .map_err(io)?;
-    match file.try_lock() {
-        Ok(()) => {}
-        Err(TryLockError::WouldBlock) => {
-            return Err(OpenError::Locked {
-                path: path.to_owned(),
-            });
+    loop {
+        match OpenOptions::new().read(true).write(true).open(path) {
+            Ok(mut file) => {
+                lock(path, &file)?;
+                if !starts_with_magic(&mut file).map_err(io)? {
+                    return Err(OpenError::Foreign {
+                        path: path.to_owned(),
+                    });
+                }
+                return shared(path, backend(path, file)?);
+            }
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(io(error)),
+            Err(_) => {}
         }
-        Err(TryLockError::Error(source)) => return Err(io(source)),
-    }
-    if file.metadata().map_err(io)?.len() == 0 {
+        let mut beside = path.as_os_str().to_owned();
+        beside.push(".new");
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .open(&beside)
+            .map_err(io)?;
+        lock(path, &file)?;
+        if path.exists() {
+            // Another process made the store before we had the lock; what we hold may be that very file.
+            continue;
+        }
+        file.set_len(0).map_err(io)?;
+        let shared = shared(path, backend(path, file)?)?;
+        std::fs::rename(&beside, path).map_err(io)?;
         sync_folder(path).map_err(io)?;
-    } else if !starts_with_magic(&mut file).map_err(io)? {
-        return Err(OpenError::Foreign {
-            path: path.to_owned(),
-        });
+        return Ok(shared);
     }
+}
+
+fn lock(path: &Path, file: &File) -> Result<(), OpenError> {
+    let path = path.to_owned();
+    match file.try_lock() {
+        Ok(()) => Ok(()),
+        Err(TryLockError::WouldBlock) => Err(OpenError::Locked { path }),
+        Err(TryLockError::Error(source)) => Err(OpenError::Io { path, source }),
+    }
+}
+
+fn backend(path: &Path, file: File) -> Result<Arc<dyn StorageBackend>, OpenError> {
     let backend = FileBackend::new(file).map_err(|error| damaged(path, error))?;
     Ok(Arc::new(backend))
 }
