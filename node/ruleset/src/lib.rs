@@ -1,11 +1,24 @@
 //! The ruleset of a node: what the kernel's tables should hold, as plain data.
 //!
 //! * [`ir`] — tables, chains, rules, sets and maps, closed over exactly what Palisade emits;
-//! * [`plan`] — the ordered steps of one kernel transaction.
+//! * [`lower`] — a view becomes a ruleset, by the table of stages;
+//! * [`plan`] — the ordered steps of one kernel transaction;
+//! * [`diff`] — the plan from what is to what should be, [`apply`] its reference model, [`patch`] the short way for
+//!   members of sets;
+//! * [`text`] — a ruleset as `nft -f` reads it;
+//! * [`interpret`] — what the kernel will do with a packet, and by which rules.
 //!
 //! Pure: no IO, no clock, no netlink. `palisade-netfilter` encodes and reads back; nothing here knows how.
 
 #![forbid(unsafe_code)]
 
+pub mod apply;
+pub mod diff;
 pub mod ir;
+pub mod lower;
 pub mod plan;
+mod reference;
+mod stage;
+pub mod text;
+
+pub use self::{apply::apply, diff::diff, lower::lower};

@@ -3,7 +3,7 @@
 //! INVARIANT (law d): every prefix of a plan, applied to the state it was made for, leaves no dangling reference:
 //! referents first on the way in, last on the way out.
 
-use crate::ir::{Base, ChainName, Element, Map, Rule, Set, SetName, Shape, TableName, Verdict};
+use crate::ir::{Base, ChainName, Element, Rule, Set, SetName, Shape, TableName, Verdict};
 use std::sync::Arc;
 
 /// One step.

@@ -183,6 +183,8 @@ pub enum Expression {
     Verdict(Verdict),
     /// Ends the packet with an ICMP port unreachable of its family. Only input, forward, output.
     Reject,
+    /// Read back, and nothing that Palisade writes: what it looked like. Never desired, never equal to what is.
+    Foreign(String),
 }
 
 /// What happens to a packet.

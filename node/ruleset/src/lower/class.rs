@@ -1,0 +1,164 @@
+//! The chain of a class: what is settled before policy, a jump per tier, a jump per profile, the end.
+
+use super::{
+    Lowering,
+    part::immutable,
+    rule,
+    sequence::cut,
+    tier::{Terms, TierContent, TierPlace},
+};
+use crate::{
+    ir::{Expression, Rule, State, Verdict},
+    stage::Dispatch,
+};
+use palisade_policy::{
+    class::{Class, ClassProfile, EndpointKind, PolicyList, TierDefault},
+    config::DenyAction,
+    fault::{ItemFault, Reason},
+    ids::{ClassId, EndpointId, PolicyId, RuleId, TierName},
+    rule::Policy,
+    rule_id,
+};
+use std::sync::Arc;
+
+impl Lowering<'_> {
+    /// How the class is entered: by goto, or as a verdict if it has only one.
+    pub(super) fn class(
+        &mut self,
+        dispatch: Dispatch,
+        id: Option<&ClassId>,
+        class: &Class,
+    ) -> Result<Verdict, ItemFault> {
+        let config = Arc::clone(&self.view.config);
+        let mut rules = Vec::new();
+        if class.list != PolicyList::Untracked && !config.accept_invalid {
+            let mut invalid = self.deny(dispatch, rule_id::invalid());
+            let state = Expression::CtState(vec![State::Invalid]);
+            invalid.expressions.insert(0, state);
+            rules.push(invalid);
+        }
+        if class.endpoint == EndpointKind::Host && class.list != PolicyList::Forward {
+            rules.extend(self.exemptions(dispatch));
+        }
+        let endpoint = self.first_endpoint(dispatch, id);
+        // A tier of staged policies only says nothing.
+        for tier in class.tiers.iter().filter(|tier| !tier.policies.is_empty()) {
+            let policies = self.policies(id, &tier.policies)?;
+            let default_id =
+                (tier.default == TierDefault::Deny).then(|| rule_id::tier_default(&tier.name));
+            let content = self.content(dispatch, policies, tier.default, default_id);
+            let place = place(
+                dispatch,
+                endpoint.as_ref(),
+                Some(&tier.name),
+                tier.name.as_str(),
+            );
+            rules.push(self.jump(&place, content)?);
+        }
+        for profile in &class.profiles {
+            match profile {
+                ClassProfile::Missing(name) => {
+                    let missing = rule_id::missing_profile(name);
+                    rules.push(self.deny(dispatch, missing));
+                    break;
+                }
+                ClassProfile::Present(name) => {
+                    let policies = self.policies(id, std::slice::from_ref(name))?;
+                    let content = self.content(dispatch, policies, TierDefault::Pass, None);
+                    let place = place(dispatch, endpoint.as_ref(), None, name.as_str());
+                    rules.push(self.jump(&place, content)?);
+                }
+            }
+        }
+        if !cut(&mut rules) {
+            rules.push(match class.list {
+                PolicyList::Normal => self.deny(dispatch, rule_id::end_of_profiles()),
+                PolicyList::Forward | PolicyList::Untracked | PolicyList::PreDnat => {
+                    super::accept()
+                }
+            });
+        }
+        if let [only] = rules.as_slice()
+            && let [Expression::Verdict(verdict)] = only.expressions.as_slice()
+        {
+            return Ok(verdict.clone());
+        }
+        let chain = immutable(&mut self.table, "class", dispatch.name, rules);
+        Ok(Verdict::Goto(chain))
+    }
+
+    /// Whether a denied packet is answered here.
+    pub(super) fn rejects(&self, dispatch: Dispatch) -> bool {
+        dispatch.rejects && self.view.config.deny_action == DenyAction::Reject
+    }
+
+    fn deny(&self, dispatch: Dispatch, id: RuleId) -> Rule {
+        let end = if self.rejects(dispatch) {
+            Expression::Reject
+        } else {
+            Expression::Verdict(Verdict::Drop)
+        };
+        rule([end]).of(id)
+    }
+
+    fn content(
+        &self,
+        dispatch: Dispatch,
+        policies: Vec<(PolicyId, Arc<Policy>)>,
+        default: TierDefault,
+        default_id: Option<RuleId>,
+    ) -> TierContent {
+        TierContent {
+            policies,
+            terms: Terms {
+                direction: dispatch.direction,
+                default,
+                default_id,
+                rejects: self.rejects(dispatch),
+                ipv6: self.view.config.ipv6,
+                log_limit: self.view.config.log_limit,
+            },
+        }
+    }
+
+    fn jump(&mut self, place: &TierPlace<'_>, content: TierContent) -> Result<Rule, ItemFault> {
+        let tier = self.tier(place, content)?;
+        Ok(rule([Expression::Verdict(Verdict::Jump(
+            tier.chain.clone(),
+        ))]))
+    }
+
+    fn policies(
+        &self,
+        class: Option<&ClassId>,
+        names: &[PolicyId],
+    ) -> Result<Vec<(PolicyId, Arc<Policy>)>, ItemFault> {
+        names
+            .iter()
+            .map(|name| match self.view.policies.get(name) {
+                Some(policy) => Ok((name.clone(), Arc::clone(policy))),
+                None => Err(ItemFault {
+                    item: class.map_or_else(|| name.into(), Into::into),
+                    reason: Reason::Dangling(name.into()),
+                }),
+            })
+            .collect()
+    }
+}
+
+fn place<'a>(
+    dispatch: Dispatch,
+    endpoint: Option<&'a EndpointId>,
+    tier: Option<&'a TierName>,
+    name: &str,
+) -> TierPlace<'a> {
+    let first = endpoint.map_or("", EndpointId::as_str);
+    let kind = if tier.is_some() { "tier" } else { "profile" };
+    TierPlace {
+        name: format!("{} {first} {kind} {name}", dispatch.name),
+        hook: dispatch.name,
+        list: dispatch.list,
+        endpoint,
+        tier,
+    }
+}

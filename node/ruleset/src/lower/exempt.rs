@@ -1,0 +1,187 @@
+//! What stays open on a governed host interface, whatever policy says.
+
+use super::{
+    Lowering,
+    part::{immutable, nets_test},
+    rule,
+};
+use crate::{
+    ir::{Element, End, Expression, IcmpTest, Key, Rule, Set, SetName, Shape, Value, Verdict},
+    stage::Dispatch,
+};
+use palisade_policy::{
+    class::Direction,
+    config::Failsafe,
+    rule::{Family, PortRange, Protocol, family_of},
+    rule_id::{self, Exemption},
+};
+use std::{collections::BTreeSet, net::SocketAddr, sync::Arc};
+
+/// Multicast listeners, routers, neighbours, redirects; multicast listeners again (version 2).
+const NEIGHBOUR_DISCOVERY: [u8; 8] = [130, 131, 132, 133, 134, 135, 136, 143];
+const DHCP6_CLIENT: u16 = 546;
+const DHCP6_SERVER: u16 = 547;
+
+impl Lowering<'_> {
+    /// In order: neighbour discovery, DHCPv6, failsafes, the control plane.
+    pub(super) fn exemptions(&mut self, dispatch: Dispatch) -> Vec<Rule> {
+        let config = Arc::clone(&self.view.config);
+        let mut rules = Vec::new();
+        if config.ipv6 && config.exemptions.neighbour_discovery {
+            rules.push(self.neighbour_discovery(dispatch));
+        }
+        if config.ipv6 && config.exemptions.dhcp6 {
+            rules.extend(dhcp6());
+        }
+        let failsafes = match dispatch.direction {
+            Direction::Ingress => &config.failsafe_inbound,
+            Direction::Egress => &config.failsafe_outbound,
+        };
+        rules.extend(self.failsafes(dispatch.direction, failsafes));
+        if config.exemptions.control_plane && dispatch.direction == Direction::Egress {
+            rules.extend(self.control_plane());
+        }
+        rules
+    }
+
+    /// Behind a jump, so that everything else pays two tests.
+    fn neighbour_discovery(&mut self, dispatch: Dispatch) -> Rule {
+        let id = rule_id::exemption(Exemption::NeighbourDiscovery);
+        let of_type = |icmp_type| {
+            rule([
+                protocol(Protocol::ICMPV6),
+                Expression::Icmp(IcmpTest {
+                    icmp_type,
+                    code: None,
+                    not: false,
+                }),
+                Expression::Verdict(Verdict::Accept),
+            ])
+            .of(id)
+        };
+        let rules = NEIGHBOUR_DISCOVERY.into_iter().map(of_type).collect();
+        let chain = immutable(&mut self.table, "discovery", dispatch.name, rules);
+        rule([
+            Expression::Family(Family::V6),
+            protocol(Protocol::ICMPV6),
+            Expression::Verdict(Verdict::Jump(chain)),
+        ])
+    }
+
+    /// By protocol and port in one lookup; those of a network one by one.
+    fn failsafes(&mut self, direction: Direction, all: &[Failsafe]) -> Vec<Rule> {
+        let (name, end) = match direction {
+            Direction::Ingress => ("failsafe_in", End::Source),
+            Direction::Egress => ("failsafe_out", End::Destination),
+        };
+        let mut rules = Vec::new();
+        let mut elements = BTreeSet::new();
+        for failsafe in all {
+            match failsafe.net {
+                None => {
+                    let key = Value::ProtocolPort(failsafe.protocol, failsafe.port);
+                    elements.insert(Element::single(key));
+                }
+                Some(net) => {
+                    let family = family_of(&net);
+                    if family == Family::V6 && !self.view.config.ipv6 {
+                        continue;
+                    }
+                    let mut expressions = vec![
+                        Expression::Family(family),
+                        protocol(failsafe.protocol),
+                        port(End::Destination, failsafe.port),
+                    ];
+                    expressions.extend(nets_test(&mut self.table, family, end, &[net], false));
+                    expressions.push(Expression::Verdict(Verdict::Accept));
+                    rules.push(Rule::new(expressions).of(rule_id::failsafe(direction, failsafe)));
+                }
+            }
+        }
+        if !elements.is_empty() {
+            let set = SetName::new(name);
+            self.add_set(set.clone(), Shape::ProtocolPort, elements);
+            let key = Key::ProtocolPort(End::Destination);
+            rules.insert(0, accept_members(key, set));
+        }
+        rules
+    }
+
+    /// The node's own connection.
+    fn control_plane(&mut self) -> Vec<Rule> {
+        let id = rule_id::exemption(Exemption::ControlPlane);
+        let mut rules = Vec::new();
+        for (family, name, shape) in [
+            (Family::V4, "control_plane4", Shape::Address4ProtocolPort),
+            (Family::V6, "control_plane6", Shape::Address6ProtocolPort),
+        ] {
+            let of_family = |address: &&SocketAddr| address.is_ipv4() == (family == Family::V4);
+            let elements: BTreeSet<Element> = self
+                .environment
+                .control_plane
+                .iter()
+                .filter(of_family)
+                .map(|a| Value::AddressProtocolPort(a.ip(), Protocol::TCP, a.port()))
+                .map(Element::single)
+                .collect();
+            if elements.is_empty() || (family == Family::V6 && !self.view.config.ipv6) {
+                continue;
+            }
+            let set = SetName::new(name);
+            self.add_set(set.clone(), shape, elements);
+            let key = Key::AddressProtocolPort(family, End::Destination);
+            let mut accept = accept_members(key, set).of(id);
+            accept.expressions.insert(0, Expression::Family(family));
+            rules.push(accept);
+        }
+        rules
+    }
+
+    fn add_set(&mut self, name: SetName, shape: Shape, elements: BTreeSet<Element>) {
+        let set = Set {
+            shape,
+            interval: false,
+            elements,
+        };
+        self.table.sets.insert(name, Arc::new(set));
+    }
+}
+
+/// Either way between client and server.
+fn dhcp6() -> [Rule; 2] {
+    let id = rule_id::exemption(Exemption::Dhcp6);
+    [(DHCP6_CLIENT, DHCP6_SERVER), (DHCP6_SERVER, DHCP6_CLIENT)].map(|(source, destination)| {
+        rule([
+            Expression::Family(Family::V6),
+            protocol(Protocol::UDP),
+            port(End::Source, source),
+            port(End::Destination, destination),
+            Expression::Verdict(Verdict::Accept),
+        ])
+        .of(id)
+    })
+}
+
+/// By one lookup; which of the members it was, the rule does not know.
+fn accept_members(key: Key, set: SetName) -> Rule {
+    let not = false;
+    rule([
+        Expression::Lookup { key, set, not },
+        Expression::Verdict(Verdict::Accept),
+    ])
+}
+
+const fn protocol(protocol: Protocol) -> Expression {
+    Expression::Protocol {
+        protocol,
+        not: false,
+    }
+}
+
+const fn port(end: End, port: u16) -> Expression {
+    Expression::Port {
+        end,
+        range: PortRange::single(port),
+        not: false,
+    }
+}

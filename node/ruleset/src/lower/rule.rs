@@ -1,0 +1,452 @@
+//! A policy rule becomes nft rules: each one a conjunction, several where the rule has alternatives or both families.
+
+use super::{
+    part::{nets_test, ports_test},
+    selector::{Selectors, Use},
+};
+use crate::ir::{End, Expression, IcmpTest, Key, LogTo, Rule as NftRule, SetName, Table, Verdict};
+use palisade_policy::{
+    config::LogLimit,
+    fault::Reason,
+    ids::SetId,
+    rule::{Action, EntityMatch, Family, IcmpMatch, Match, PortMatch, Protocol, Rule, family_of},
+    view::View,
+};
+use std::collections::BTreeMap;
+
+/// What was decided about the protocol before a packet comes to the rule.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Decided<'a> {
+    /// Nothing.
+    Nothing,
+    /// It is this one.
+    Is(Protocol),
+    /// It is none of these.
+    Other(&'a [Protocol]),
+}
+
+/// What was decided about the destination port.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub(super) enum Port {
+    /// Nothing.
+    Open,
+    /// A range of the rule has it.
+    Hit,
+    /// No range of the rule has it.
+    Missed,
+}
+
+/// What rules are lowered with.
+pub(super) struct Context<'a> {
+    pub(super) view: &'a View,
+    pub(super) selectors: &'a mut Selectors,
+    /// Sets that the rules name by content.
+    pub(super) part: Table,
+    /// Selector sets that the rules name.
+    pub(super) used: BTreeMap<SetName, Use>,
+    pub(super) rejects: bool,
+}
+
+/// The rule's condition depends on the protocol although it names none: on these.
+pub(super) fn depends_on(matches: &Match) -> Vec<Protocol> {
+    if matches.protocol.is_some() {
+        return Vec::new();
+    }
+    let numbers = |e: &EntityMatch| !e.ports.ranges.is_empty() || !e.not_ports.is_empty();
+    let mut protocols = Vec::new();
+    if matches.icmp.is_some() || matches.not_icmp.is_some() {
+        protocols.push(Protocol::ICMP);
+    }
+    if numbers(&matches.source) || numbers(&matches.destination) {
+        protocols.extend([Protocol::TCP, Protocol::UDP]);
+    }
+    if matches.icmp.is_some() || matches.not_icmp.is_some() {
+        protocols.push(Protocol::ICMPV6);
+    }
+    if numbers(&matches.source) || numbers(&matches.destination) {
+        protocols.push(Protocol::SCTP);
+    }
+    protocols
+}
+
+/// Whether the rule can match a packet of the protocol.
+pub(super) fn may_match(matches: &Match, protocol: Protocol) -> bool {
+    matches.protocol.is_none_or(|p| p == protocol) && matches.not_protocol != Some(protocol)
+}
+
+/// Nothing but protocol and numeric destination ports is asked.
+pub(super) fn is_bare(matches: &Match) -> bool {
+    let only_ports = EntityMatch {
+        ports: PortMatch {
+            ranges: matches.destination.ports.ranges.clone(),
+            sets: Vec::new(),
+        },
+        ..EntityMatch::default()
+    };
+    matches.family.is_none()
+        && matches.icmp.is_none()
+        && matches.not_icmp.is_none()
+        && matches.source.is_any()
+        && matches.destination == only_ports
+}
+
+impl Context<'_> {
+    /// How a denied packet ends.
+    pub(super) const fn deny(&self) -> Expression {
+        if self.rejects {
+            Expression::Reject
+        } else {
+            Expression::Verdict(Verdict::Drop)
+        }
+    }
+
+    /// Adds the rule where nothing may have been decided about the protocol.
+    pub(super) fn lower_whole(&mut self, rule: &Rule, to: &mut Vec<NftRule>) -> Result<(), Reason> {
+        let protocols = depends_on(&rule.matches);
+        if protocols.is_empty() {
+            return self.lower(rule, Decided::Nothing, Port::Open, to);
+        }
+        for protocol in &protocols {
+            let mut narrowed = rule.clone();
+            if !may_match(&rule.matches, *protocol) {
+                continue;
+            }
+            narrowed.matches.protocol = Some(*protocol);
+            self.lower(&narrowed, Decided::Nothing, Port::Open, to)?;
+        }
+        let mut others = Vec::new();
+        self.lower(rule, Decided::Other(&protocols), Port::Open, &mut others)?;
+        for mut rule in others {
+            let tests = protocols.iter().map(|protocol| Expression::Protocol {
+                protocol: *protocol,
+                not: true,
+            });
+            rule.expressions.splice(0..0, tests);
+            to.push(rule);
+        }
+        Ok(())
+    }
+
+    /// Adds the rule as it remains after what was decided.
+    pub(super) fn lower(
+        &mut self,
+        rule: &Rule,
+        decided: Decided<'_>,
+        port: Port,
+        to: &mut Vec<NftRule>,
+    ) -> Result<(), Reason> {
+        let matches = &rule.matches;
+        for family in self.families(matches, decided) {
+            for mut expressions in self.conjunctions(matches, family, decided, port)? {
+                self.act(&rule.action, &mut expressions);
+                to.push(NftRule::new(expressions).of(rule.id));
+            }
+        }
+        Ok(())
+    }
+
+    fn act(&self, action: &Action, expressions: &mut Vec<Expression>) {
+        match action {
+            Action::Allow => expressions.push(Expression::Verdict(Verdict::Accept)),
+            Action::Deny => expressions.push(self.deny()),
+            Action::Pass => expressions.push(Expression::Verdict(Verdict::Return)),
+            Action::Log { prefix } => {
+                expressions.extend(self.view.config.log_limit.map(limit));
+                expressions.push(Expression::Log {
+                    prefix: prefix.clone(),
+                    to: LogTo::Kernel,
+                });
+            }
+        }
+    }
+
+    /// The families that need a rule each; `None`: one rule serves both.
+    fn families(&self, matches: &Match, decided: Decided<'_>) -> Vec<Option<Family>> {
+        let protocol = known(matches, decided);
+        let implied = match (matches.icmp.or(matches.not_icmp), protocol) {
+            (Some(_), Some(Protocol::ICMP)) => Some(Family::V4),
+            (Some(_), Some(Protocol::ICMPV6)) => Some(Family::V6),
+            _ => None,
+        };
+        let asks = |e: &EntityMatch| {
+            !(e.nets.is_empty()
+                && e.not_nets.is_empty()
+                && e.sets.is_empty()
+                && e.not_sets.is_empty()
+                && e.ports.sets.is_empty()
+                && e.not_ports.sets.is_empty())
+        };
+        let addresses = asks(&matches.source) || asks(&matches.destination);
+        if matches.family.is_none() && implied.is_none() && !addresses {
+            return vec![None];
+        }
+        [Family::V4, Family::V6]
+            .into_iter()
+            .filter(|family| {
+                matches.covers(*family)
+                    && implied.is_none_or(|f| f == *family)
+                    && (self.view.config.ipv6 || *family == Family::V4)
+            })
+            .map(Some)
+            .collect()
+    }
+
+    /// What must hold: one list of tests for each alternative.
+    fn conjunctions(
+        &mut self,
+        matches: &Match,
+        family: Option<Family>,
+        decided: Decided<'_>,
+        port: Port,
+    ) -> Result<Vec<Vec<Expression>>, Reason> {
+        let protocol = known(matches, decided);
+        let Some(mut head) = protocol_tests(matches, decided) else {
+            return Ok(Vec::new());
+        };
+        let Some(icmp) = icmp_tests(matches, protocol) else {
+            return Ok(Vec::new());
+        };
+        head.extend(icmp);
+        let mut tests = Vec::new();
+        for (end, entity) in ends(matches) {
+            let Some(more) = self.entity_tests(entity, end, family, protocol)? else {
+                return Ok(Vec::new());
+            };
+            tests.extend(more);
+        }
+        let mut alternatives = vec![Vec::new()];
+        for (end, entity) in ends(matches) {
+            let decided = if end == End::Destination {
+                port
+            } else {
+                Port::Open
+            };
+            let ports = self.port_alternatives(&entity.ports, end, family, protocol, decided)?;
+            alternatives = product(&alternatives, &ports);
+        }
+        let conjunction = |ports: Vec<Expression>| {
+            let mut all = Vec::new();
+            all.extend(family.map(Expression::Family));
+            let mut rest = head.clone();
+            rest.extend(ports);
+            rest.extend(tests.iter().cloned());
+            rest.sort_by_key(cost);
+            let tested = rest
+                .iter()
+                .any(|e| matches!(e, Expression::Protocol { not: false, .. }));
+            if let (Some(protocol), false) = (protocol, tested)
+                && rest.iter().any(reads_transport)
+            {
+                let not = false;
+                all.push(Expression::Protocol { protocol, not });
+            }
+            all.extend(rest);
+            all
+        };
+        Ok(alternatives.into_iter().map(conjunction).collect())
+    }
+
+    /// What one end asks beside ports that suffice; `None`: it can not match.
+    fn entity_tests(
+        &mut self,
+        entity: &EntityMatch,
+        end: End,
+        family: Option<Family>,
+        protocol: Option<Protocol>,
+    ) -> Result<Option<Vec<Expression>>, Reason> {
+        let mut tests = Vec::new();
+        if protocol.is_some_and(Protocol::has_ports) {
+            if !entity.not_ports.ranges.is_empty() {
+                let ranges = &entity.not_ports.ranges;
+                tests.push(ports_test(&mut self.part, end, ranges, true));
+            }
+            for id in &entity.not_ports.sets {
+                tests.push(self.port_lookup(id, end, family, true)?);
+            }
+        }
+        let Some(family) = family else {
+            return Ok(Some(tests));
+        };
+        let of_family = |nets: &[ipnet::IpNet]| -> Vec<_> {
+            nets.iter()
+                .copied()
+                .filter(|net| family_of(net) == family)
+                .collect()
+        };
+        let nets = of_family(&entity.nets);
+        if !nets.is_empty() {
+            tests.extend(nets_test(&mut self.part, family, end, &nets, false));
+        }
+        let not_nets = of_family(&entity.not_nets);
+        if !not_nets.is_empty() {
+            match nets_test(&mut self.part, family, end, &not_nets, true) {
+                Some(test) => tests.push(test),
+                None => return Ok(None),
+            }
+        }
+        let sets = entity.sets.iter().map(|id| (id, false));
+        for (id, not) in sets.chain(entity.not_sets.iter().map(|id| (id, true))) {
+            let key = Key::Address(family, end);
+            let set = self.selector(id, family)?;
+            tests.push(Expression::Lookup { key, set, not });
+        }
+        Ok(Some(tests))
+    }
+
+    /// Ports any of which suffices: tests that stand for each other.
+    fn port_alternatives(
+        &mut self,
+        ports: &PortMatch,
+        end: End,
+        family: Option<Family>,
+        protocol: Option<Protocol>,
+        decided: Port,
+    ) -> Result<Vec<Vec<Expression>>, Reason> {
+        if ports.is_empty() || decided == Port::Hit {
+            return Ok(vec![Vec::new()]);
+        }
+        if protocol.is_some_and(|p| !p.has_ports()) {
+            return Ok(Vec::new());
+        }
+        let mut alternatives = Vec::new();
+        // Without a known protocol numbers can not match: TCP, UDP and SCTP were split off.
+        if decided == Port::Open && protocol.is_some() && !ports.ranges.is_empty() {
+            alternatives.push(vec![ports_test(&mut self.part, end, &ports.ranges, false)]);
+        }
+        for id in &ports.sets {
+            alternatives.push(vec![self.port_lookup(id, end, family, false)?]);
+        }
+        Ok(alternatives)
+    }
+
+    fn port_lookup(
+        &mut self,
+        id: &SetId,
+        end: End,
+        family: Option<Family>,
+        not: bool,
+    ) -> Result<Expression, Reason> {
+        let family = family.unwrap_or(Family::V4);
+        let key = Key::AddressProtocolPort(family, end);
+        let set = self.selector(id, family)?;
+        Ok(Expression::Lookup { key, set, not })
+    }
+
+    fn selector(&mut self, id: &SetId, family: Family) -> Result<SetName, Reason> {
+        let used = Use {
+            id: id.clone(),
+            family,
+        };
+        let name = self
+            .selectors
+            .name(self.view, &used)
+            .ok_or_else(|| Reason::Dangling(id.into()))?;
+        self.used.insert(name.clone(), used);
+        Ok(name)
+    }
+}
+
+const fn ends(matches: &Match) -> [(End, &EntityMatch); 2] {
+    [
+        (End::Destination, &matches.destination),
+        (End::Source, &matches.source),
+    ]
+}
+
+/// The protocol, where rule or index say it.
+fn known(matches: &Match, decided: Decided<'_>) -> Option<Protocol> {
+    match decided {
+        Decided::Is(protocol) => Some(protocol),
+        Decided::Nothing | Decided::Other(_) => matches.protocol,
+    }
+}
+
+/// What is left to test of the protocol; `None`: it can not match.
+fn protocol_tests(matches: &Match, decided: Decided<'_>) -> Option<Vec<Expression>> {
+    let is = |protocol| Expression::Protocol {
+        protocol,
+        not: false,
+    };
+    let is_not = |protocol| Expression::Protocol {
+        protocol,
+        not: true,
+    };
+    if matches.protocol.is_some() && matches.protocol == matches.not_protocol {
+        return None;
+    }
+    match (decided, matches.protocol) {
+        (Decided::Is(protocol), _) => may_match(matches, protocol).then(Vec::new),
+        (Decided::Other(decided), Some(protocol)) if decided.contains(&protocol) => None,
+        (_, Some(protocol)) => Some(vec![is(protocol)]),
+        (Decided::Other(decided), None) => Some(
+            matches
+                .not_protocol
+                .filter(|protocol| !decided.contains(protocol))
+                .map(is_not)
+                .into_iter()
+                .collect(),
+        ),
+        (Decided::Nothing, None) => Some(matches.not_protocol.map(is_not).into_iter().collect()),
+    }
+}
+
+/// Type and code; `None`: it can not match. What is not ICMP has none, so a negated test holds for it.
+fn icmp_tests(matches: &Match, protocol: Option<Protocol>) -> Option<Vec<Expression>> {
+    let is_icmp = matches!(protocol, Some(Protocol::ICMP | Protocol::ICMPV6));
+    let test = |icmp: IcmpMatch, not| {
+        Expression::Icmp(IcmpTest {
+            icmp_type: icmp.icmp_type,
+            code: icmp.code,
+            not,
+        })
+    };
+    match (matches.icmp, matches.not_icmp) {
+        (Some(_), _) if !is_icmp => None,
+        (_, _) if !is_icmp => Some(Vec::new()),
+        (icmp, not_icmp) => {
+            let mut tests: Vec<_> = icmp.map(|icmp| test(icmp, false)).into_iter().collect();
+            tests.extend(not_icmp.map(|icmp| test(icmp, true)));
+            Some(tests)
+        }
+    }
+}
+
+fn product(left: &[Vec<Expression>], right: &[Vec<Expression>]) -> Vec<Vec<Expression>> {
+    left.iter()
+        .flat_map(|l| right.iter().map(move |r| [l.as_slice(), r].concat()))
+        .collect()
+}
+
+const fn reads_transport(expression: &Expression) -> bool {
+    matches!(
+        expression,
+        Expression::Port { .. }
+            | Expression::Icmp(_)
+            | Expression::Lookup {
+                key: Key::Port(_),
+                ..
+            }
+    )
+}
+
+/// Cheapest first.
+const fn cost(expression: &Expression) -> u8 {
+    match expression {
+        Expression::Protocol { .. } => 0,
+        Expression::Icmp(_) | Expression::Port { .. } => 1,
+        Expression::Net { .. } => 2,
+        Expression::Lookup {
+            key: Key::Port(_), ..
+        } => 3,
+        _ => 4,
+    }
+}
+
+/// A burst of nothing is the kernel's default.
+fn limit(limit: LogLimit) -> Expression {
+    Expression::Limit {
+        rate: limit.rate,
+        seconds: limit.seconds,
+        burst: if limit.burst == 0 { 5 } else { limit.burst },
+    }
+}
