@@ -1,1 +1,22 @@
-//! (being written)
+//! The kernel side of the node: a plan becomes one netlink transaction, and what the kernel holds becomes a ruleset again.
+//!
+//! * [`Netfilter::commit`] — one plan, one batch, one `sendto`: everything or nothing; refusals name the operation;
+//! * [`Netfilter::read`] — all of our tables as a [`palisade_ruleset::ir::Ruleset`];
+//!
+//! Refuses to own: what the rules should be (`palisade-ruleset`), when to write them (the daemon).
+//! The only crate of the node with `unsafe`: calls into libnftnl and libmnl, and socket options.
+
+mod commit;
+mod decode;
+mod encode;
+mod error;
+mod kernel;
+mod message;
+mod native;
+mod program;
+mod read;
+mod request;
+mod socket;
+
+pub use commit::{Committed, Netfilter};
+pub use error::{CommitError, Failure, Mismatch, ReadError, Unfit};

@@ -1,0 +1,150 @@
+//! Definitions of sets and maps, and their elements, as libnftnl objects.
+
+use super::{keys, table_name};
+use crate::{
+    error::Unfit,
+    kernel,
+    native::{NativeElement, NativeSet},
+    program::code,
+};
+use nftnl_sys as sys;
+use palisade_ruleset::ir::{Element, Shape, TableName, Verdict};
+use std::{ffi::CStr, iter::Peekable};
+
+/// How the kernel and nft see a shape.
+pub(crate) struct Form {
+    /// nft's numbers of the fields' types, six bits each.
+    pub(crate) kind: u32,
+    /// In bytes.
+    pub(crate) length: u32,
+    /// nft's byte order of the key: 1 the machine's, 2 the network's.
+    order: u32,
+}
+
+/// nft's numbers of types.
+mod datatype {
+    pub(super) const IPV4: u32 = 7;
+    pub(super) const IPV6: u32 = 8;
+    pub(super) const PROTOCOL: u32 = 12;
+    pub(super) const SERVICE: u32 = 13;
+    pub(super) const IFNAME: u32 = 41;
+}
+
+/// All shapes.
+const SHAPES: [Shape; 11] = [
+    Shape::Interface,
+    Shape::Address4,
+    Shape::Address6,
+    Shape::Protocol,
+    Shape::Port,
+    Shape::ProtocolPort,
+    Shape::Address4ProtocolPort,
+    Shape::Address6ProtocolPort,
+    Shape::InterfaceAddress4,
+    Shape::InterfaceAddress6,
+    Shape::Position,
+];
+
+/// The form of a shape; no two are alike.
+pub(crate) const fn form(shape: Shape) -> Form {
+    use datatype::{IFNAME, IPV4, IPV6, PROTOCOL, SERVICE};
+    const fn of(kind: u32, length: u32, order: u32) -> Form {
+        Form {
+            kind,
+            length,
+            order,
+        }
+    }
+    match shape {
+        Shape::Interface => of(IFNAME, 16, 1),
+        Shape::Address4 => of(IPV4, 4, 2),
+        Shape::Address6 => of(IPV6, 16, 2),
+        Shape::Protocol => of(PROTOCOL, 1, 2),
+        Shape::Port => of(SERVICE, 2, 2),
+        Shape::ProtocolPort => of(PROTOCOL << 6 | SERVICE, 8, 2),
+        Shape::Address4ProtocolPort => of(IPV4 << 12 | PROTOCOL << 6 | SERVICE, 12, 2),
+        Shape::Address6ProtocolPort => of(IPV6 << 12 | PROTOCOL << 6 | SERVICE, 24, 2),
+        Shape::InterfaceAddress4 => of(IFNAME << 6 | IPV4, 20, 2),
+        Shape::InterfaceAddress6 => of(IFNAME << 6 | IPV6, 32, 2),
+        Shape::Position => of(IPV6 << 18 | IPV6 << 12 | IPV6 << 6 | IPV6, 64, 2),
+    }
+}
+
+/// The shape with this form.
+pub(crate) fn shape_of(kind: u32, length: u32) -> Option<Shape> {
+    SHAPES.into_iter().find(|shape| {
+        let form = form(*shape);
+        form.kind == kind && form.length == length
+    })
+}
+
+/// A new set or map, empty.
+pub(crate) fn definition(
+    table: TableName,
+    name: &CStr,
+    shape: Shape,
+    interval: bool,
+    map: bool,
+    id: u32,
+) -> NativeSet {
+    let form = form(shape);
+    let mut flags = 0;
+    if interval {
+        flags |= kernel::set::INTERVAL;
+    }
+    if map {
+        flags |= kernel::set::MAP;
+    }
+    let set = NativeSet::new(table_name(table), name)
+        .number(sys::NFTNL_SET_FLAGS, flags)
+        .number(sys::NFTNL_SET_KEY_TYPE, form.kind)
+        .number(sys::NFTNL_SET_KEY_LEN, form.length)
+        .number(sys::NFTNL_SET_ID, id)
+        .userdata(&remembered(&form));
+    if map {
+        set.number(sys::NFTNL_SET_DATA_TYPE, kernel::set::DATA_VERDICT)
+            .number(sys::NFTNL_SET_DATA_LEN, 0)
+    } else {
+        set
+    }
+}
+
+/// What `nft list` wants to find with a set: a record of the key's byte order.
+fn remembered(form: &Form) -> [u8; 6] {
+    let [a, b, c, d] = form.order.to_ne_bytes();
+    [0, 4, a, b, c, d]
+}
+
+/// Elements until one message is full, and how many were taken. Takes at least one.
+pub(crate) fn set_elements<'e>(
+    table: TableName,
+    set: &CStr,
+    shape: Shape,
+    interval: bool,
+    elements: &mut Peekable<impl Iterator<Item = (&'e Element, Option<&'e Verdict>)>>,
+) -> Result<(NativeSet, usize), Unfit> {
+    /// The kernel's limit of an attribute is 64 KiB; one element is well below the difference.
+    const FULL: usize = 48 * 1024;
+    let mut native = NativeSet::new(table_name(table), set);
+    let (mut taken, mut length) = (0, 0);
+    while length < FULL {
+        let Some((element, verdict)) = elements.next() else {
+            break;
+        };
+        let (first, behind) = keys(shape, interval, element)?;
+        let mut start = NativeElement::new(first.bytes());
+        length += 48 + first.bytes().len();
+        if let Some(verdict) = verdict {
+            let code = code(verdict)?;
+            start = start.verdict(&code);
+            length += 32 + code.chain.as_ref().map_or(0, |chain| chain.count_bytes());
+        }
+        native.push(start);
+        if let Some(behind) = behind {
+            native.push(NativeElement::new(behind.bytes()).end());
+            length += 48 + behind.bytes().len();
+        }
+        taken += 1;
+    }
+    Ok((native, taken))
+}

@@ -1,0 +1,301 @@
+//! What the kernel holds of ours, as a ruleset.
+
+use crate::{
+    Netfilter, ReadError,
+    commit::control,
+    decode::{self, RawElement},
+    kernel::{INET, attribute as a, kind},
+    message::{Attributes, Message, Messages, be32, text},
+    request::Requests,
+    socket::Wait,
+};
+use palisade_ruleset::ir::{
+    Chain, Expression, Map, Rule, Ruleset, Set, SetName, Shape, Table, TableName, Verdict, names,
+};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+/// Attempts at reading while others write.
+const ATTEMPTS: usize = 20;
+
+/// Why an attempt at reading failed.
+pub(super) enum Attempt {
+    /// Someone changed nf_tables meanwhile: again.
+    Interrupted,
+    /// For good.
+    Failed(ReadError),
+}
+
+impl<E: Into<ReadError>> From<E> for Attempt {
+    fn from(error: E) -> Self {
+        Self::Failed(error.into())
+    }
+}
+
+impl Netfilter {
+    /// All of our tables as they are, of one generation. What we would not have written reads as
+    /// [`Expression::Foreign`], or as a set of a shape that its name never has, so that it equals nothing desired.
+    ///
+    /// # Errors
+    /// When the kernel cannot be read, or never stood still.
+    pub fn read(&mut self) -> Result<Ruleset, ReadError> {
+        self.attempts(Self::attempt).map(|(ruleset, _)| ruleset)
+    }
+
+    /// nf_tables' generation: grows with every transaction of any process in this network namespace.
+    ///
+    /// # Errors
+    /// When the kernel cannot be asked.
+    pub fn generation(&mut self) -> std::io::Result<u32> {
+        let sequence = self.socket.sequences(1);
+        let mut requests = Requests::default();
+        requests.get(kind::GET_GENERATION, sequence, &[]);
+        self.socket.send(requests.bytes())?;
+        loop {
+            let Some(datagram) = self.socket.receive(Wait::Until)? else {
+                continue;
+            };
+            for message in Messages(datagram).filter(|m| m.sequence == sequence) {
+                if let Some(generation) = generation_of(&message) {
+                    return Ok(generation);
+                }
+                if message.kind == control::ERROR {
+                    let errno = message.errno().unwrap_or(libc::EPROTO);
+                    return Err(std::io::Error::from_raw_os_error(errno));
+                }
+            }
+        }
+    }
+
+    /// The 64 bytes of the position that the main table carries, in the order of [`Shape::Position`]. Absent: there
+    /// is no such table, set or element.
+    ///
+    /// # Errors
+    /// When the kernel cannot be read.
+    pub fn position(&mut self) -> Result<Option<Box<[u8; 64]>>, ReadError> {
+        let elements = self.attempts(|this| {
+            match this.elements(TableName::Main, &SetName::new(names::POSITION)) {
+                Err(Attempt::Failed(ReadError::Refused {
+                    errno: libc::ENOENT,
+                    ..
+                })) => Ok(Some(Vec::new())),
+                other => other,
+            }
+        })?;
+        let position = elements
+            .as_deref()
+            .and_then(<[RawElement]>::first)
+            .and_then(|raw| raw.key.bytes().try_into().ok());
+        Ok(position.map(Box::new))
+    }
+
+    /// Repeats until nobody interferes.
+    fn attempts<T>(
+        &mut self,
+        mut attempt: impl FnMut(&mut Self) -> Result<T, Attempt>,
+    ) -> Result<T, ReadError> {
+        for _ in 0..ATTEMPTS {
+            match attempt(self) {
+                Ok(done) => return Ok(done),
+                Err(Attempt::Interrupted) => {}
+                Err(Attempt::Failed(error)) => return Err(error),
+            }
+        }
+        Err(ReadError::Changing)
+    }
+
+    fn attempt(&mut self) -> Result<(Ruleset, u32), Attempt> {
+        let before = self.generation()?;
+        let mut ruleset = Ruleset::default();
+        for table in self.tables()? {
+            let read = self.table(table)?;
+            ruleset.tables.insert(table, read);
+        }
+        if self.generation()? == before {
+            Ok((ruleset, before))
+        } else {
+            Err(Attempt::Interrupted)
+        }
+    }
+
+    fn tables(&mut self) -> Result<BTreeSet<TableName>, Attempt> {
+        let mut tables = BTreeSet::new();
+        self.dump("tables", kind::GET_TABLE, &[], |message| {
+            tables.extend(table_of(message));
+            Some(())
+        })?;
+        Ok(tables)
+    }
+
+    fn table(&mut self, name: TableName) -> Result<Table, Attempt> {
+        let mut chains = BTreeMap::new();
+        self.dump("chains", kind::GET_CHAIN, &[], |message| {
+            if table_of(message) == Some(name) {
+                let chain = decode::chain(message.attributes())?;
+                let first = chain.foreign.map(Expression::Foreign);
+                let rules: Vec<_> = first.map(|e| Rule::new(vec![e])).into_iter().collect();
+                chains.insert(chain.name, (chain.base, rules));
+            }
+            Some(())
+        })?;
+        let filter = [(a::TABLE, name.as_str())];
+        self.dump("rules", kind::GET_RULE, &filter, |message| {
+            if table_of(message) == Some(name) {
+                let (chain, rule) = decode::rule(message.attributes())?;
+                chains.entry(chain).or_default().1.push(rule);
+            }
+            Some(())
+        })?;
+        let mut table = Table::default();
+        for (name, (base, rules)) in chains {
+            let rules = Arc::new(rules);
+            table.chains.insert(name, Chain { base, rules });
+        }
+        self.sets(name, &mut table)?;
+        Ok(table)
+    }
+
+    fn sets(&mut self, name: TableName, table: &mut Table) -> Result<(), Attempt> {
+        let mut definitions = Vec::new();
+        let filter = [(a::TABLE, name.as_str())];
+        self.dump("sets", kind::GET_SET, &filter, |message| {
+            if table_of(message) == Some(name) {
+                definitions.push(decode::definition(message.attributes())?);
+            }
+            Some(())
+        })?;
+        for definition in definitions {
+            let elements = match definition.shape {
+                Some(shape) => self
+                    .elements(name, &definition.name)?
+                    .and_then(|raw| decode::assemble(shape, definition.interval, raw))
+                    .map(|elements| (shape, elements)),
+                None => None,
+            };
+            // A set that is not ours in kind must go, whatever is desired by its name.
+            let (shape, elements) =
+                elements.unwrap_or_else(|| (foreign_shape(&definition.name), Vec::new()));
+            insert(table, definition, shape, elements);
+        }
+        Ok(())
+    }
+
+    /// The elements of a set; absent when one of them is nothing that we write.
+    fn elements(
+        &mut self,
+        table: TableName,
+        set: &SetName,
+    ) -> Result<Option<Vec<RawElement>>, Attempt> {
+        let mut elements = Some(Vec::new());
+        let filter = [(a::TABLE, table.as_str()), (a::LIST_SET, set.as_str())];
+        self.dump("elements", kind::GET_ELEMENT, &filter, |message| {
+            match (decode::elements(message.attributes()), &mut elements) {
+                (Some(more), Some(elements)) => elements.extend(more),
+                _ => elements = None,
+            }
+            Some(())
+        })?;
+        Ok(elements)
+    }
+
+    /// Everything of a kind, in family inet.
+    pub(super) fn dump(
+        &mut self,
+        what: &'static str,
+        kind: u16,
+        filter: &[(usize, &str)],
+        mut each: impl FnMut(&Message<'_>) -> Option<()>,
+    ) -> Result<(), Attempt> {
+        const INTERRUPTED: u16 = 0x10;
+        let sequence = self.socket.sequences(1);
+        let requests = Requests::dump(kind, sequence, filter);
+        self.socket.send(requests.bytes())?;
+        // A dump is read to its end, whatever is found, so that nothing of it is left for the next request.
+        let (mut interrupted, mut malformed) = (false, false);
+        loop {
+            let Some(datagram) = self.socket.receive(Wait::Until)? else {
+                continue;
+            };
+            for message in Messages(datagram).filter(|m| m.sequence == sequence) {
+                interrupted |= message.flags & INTERRUPTED != 0;
+                match message.kind {
+                    control::DONE | control::ERROR => {
+                        let errno = message.errno().unwrap_or(libc::EPROTO);
+                        return match errno {
+                            0 if interrupted => Err(Attempt::Interrupted),
+                            0 if malformed => Err(ReadError::Malformed(what).into()),
+                            0 => Ok(()),
+                            libc::EINTR => Err(Attempt::Interrupted),
+                            errno => Err(ReadError::Refused { what, errno }.into()),
+                        };
+                    }
+                    _ if message.family() == Some(INET) => malformed |= each(&message).is_none(),
+                    _ => {}
+                }
+            }
+        }
+    }
+}
+
+/// The generation, if the message is one.
+pub(crate) fn generation_of(message: &Message<'_>) -> Option<u32> {
+    if message.nf_tables() != Some(kind::NEW_GENERATION) {
+        return None;
+    }
+    message.attributes().get(a::GENERATION_ID).and_then(be32)
+}
+
+/// The table that a message is about, if it is ours.
+pub(crate) fn table_of(message: &Message<'_>) -> Option<TableName> {
+    if message.family() != Some(INET) {
+        return None;
+    }
+    let name = named(message.attributes())?;
+    TableName::ALL
+        .into_iter()
+        .find(|table| table.as_str() == name)
+}
+
+fn named(attributes: Attributes<'_>) -> Option<&str> {
+    attributes.get(a::TABLE).and_then(text)
+}
+
+/// A shape that no desired set of this name has.
+fn foreign_shape(name: &SetName) -> Shape {
+    if name.as_str() == names::POSITION {
+        Shape::Interface
+    } else {
+        Shape::Position
+    }
+}
+
+fn insert(
+    table: &mut Table,
+    definition: decode::Definition,
+    shape: Shape,
+    elements: Vec<(palisade_ruleset::ir::Element, Option<Verdict>)>,
+) {
+    let interval = definition.interval;
+    if definition.map {
+        let elements = elements
+            .into_iter()
+            .filter_map(|(element, verdict)| Some((element, verdict?)))
+            .collect();
+        let map = Map {
+            shape,
+            interval,
+            elements,
+        };
+        table.maps.insert(definition.name, Arc::new(map));
+    } else {
+        let elements = elements.into_iter().map(|(element, _)| element).collect();
+        let set = Set {
+            shape,
+            interval,
+            elements,
+        };
+        table.sets.insert(definition.name, Arc::new(set));
+    }
+}

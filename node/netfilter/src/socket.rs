@@ -1,0 +1,157 @@
+//! A netlink socket to netfilter: buffers that grow, extended errors, receiving without waiting.
+
+use libc::{c_int, c_void};
+use mnl::{Bus, Socket as Mnl};
+use std::{
+    io,
+    os::fd::{AsRawFd, RawFd},
+};
+
+/// The socket, and a buffer for what it receives.
+pub(crate) struct Socket {
+    mnl: Mnl,
+    received: Vec<u32>,
+    /// What the send buffer is known to hold, in bytes.
+    sendable: usize,
+    sequence: u32,
+}
+
+// SAFETY: libmnl's socket is a descriptor and an address on the heap, bound to no thread; `&mut self` guards both.
+unsafe impl Send for Socket {}
+
+/// Bytes of one datagram that can be received; the kernel's dumps come in 32 KiB at most.
+const RECEIVED: usize = 64 * 1024;
+/// Asked of the kernel for receiving; it doubles it.
+const RECEIVE_BUFFER: c_int = 8 * 1024 * 1024;
+
+impl Socket {
+    /// A bound socket in the network namespace of this thread.
+    pub(crate) fn open() -> io::Result<Self> {
+        let mnl = Mnl::new(Bus::Netfilter)?;
+        let mut socket = Self {
+            mnl,
+            received: vec![0; RECEIVED / 4],
+            sendable: 0,
+            sequence: 1,
+        };
+        for option in [libc::NETLINK_EXT_ACK, libc::NETLINK_CAP_ACK] {
+            // Kernels before 4.12 and 4.3 have neither; errors are then told without their place.
+            let _ = socket.set(libc::SOL_NETLINK, option, 1);
+        }
+        socket.force(libc::SO_RCVBUFFORCE, libc::SO_RCVBUF, RECEIVE_BUFFER)?;
+        socket.room(RECEIVED)?;
+        Ok(socket)
+    }
+
+    /// Port that the kernel puts into what it says about our messages.
+    pub(crate) fn port(&self) -> u32 {
+        self.mnl.portid()
+    }
+
+    /// `count` sequence numbers of our own; the first of them.
+    pub(crate) fn sequences(&mut self, count: usize) -> u32 {
+        let first = self.sequence;
+        let count = u32::try_from(count).unwrap_or(u32::MAX);
+        self.sequence = first.wrapping_add(count);
+        first
+    }
+
+    /// Sends everything as one datagram: a batch that is split in two is two batches.
+    pub(crate) fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.room(bytes.len())?;
+        match self.mnl.send(bytes)? {
+            sent if sent == bytes.len() => Ok(()),
+            _ => Err(io::Error::other("the kernel took a part of a datagram")),
+        }
+    }
+
+    /// The next datagram. Absent: there is none, and `wait` is `false`.
+    pub(crate) fn receive(&mut self, wait: Wait) -> io::Result<Option<&[u8]>> {
+        let flags = match wait {
+            Wait::Until => libc::MSG_TRUNC,
+            Wait::Never => libc::MSG_TRUNC | libc::MSG_DONTWAIT,
+        };
+        let room = self.received.len() * 4;
+        let buffer = self.received.as_mut_ptr().cast::<c_void>();
+        // SAFETY: the buffer is valid for `room` bytes, and any bytes make a u32.
+        let length = unsafe { libc::recv(self.mnl.as_raw_fd(), buffer, room, flags) };
+        match usize::try_from(length) {
+            Ok(length) if length <= room => Ok(Some(self.last(length))),
+            Ok(_) => Err(io::Error::other("a datagram of the kernel is too long")),
+            Err(_) => match io::Error::last_os_error() {
+                error if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
+                error => Err(error),
+            },
+        }
+    }
+
+    /// Throws away replies to earlier requests.
+    pub(crate) fn drain(&mut self) -> io::Result<()> {
+        loop {
+            match self.receive(Wait::Never) {
+                Ok(None) => return Ok(()),
+                Ok(Some(_)) => {}
+                Err(error) if error.raw_os_error() == Some(libc::ENOBUFS) => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Joins a multicast group.
+    pub(crate) fn join(&self, group: c_int) -> io::Result<()> {
+        self.set(libc::SOL_NETLINK, libc::NETLINK_ADD_MEMBERSHIP, group)
+    }
+
+    /// Asks for a receive buffer of so many bytes.
+    pub(crate) fn receive_buffer(&self, bytes: c_int) -> io::Result<()> {
+        self.force(libc::SO_RCVBUFFORCE, libc::SO_RCVBUF, bytes)
+    }
+
+    fn last(&self, length: usize) -> &[u8] {
+        // SAFETY: `length` was checked against the buffer; any u32 is four initialised bytes.
+        unsafe { std::slice::from_raw_parts(self.received.as_ptr().cast(), length) }
+    }
+
+    /// Makes a datagram of so many bytes sendable.
+    fn room(&mut self, bytes: usize) -> io::Result<()> {
+        if bytes <= self.sendable {
+            return Ok(());
+        }
+        // The kernel doubles it, for its own bookkeeping.
+        let size = c_int::try_from(bytes).map_err(io::Error::other)?;
+        self.force(libc::SO_SNDBUFFORCE, libc::SO_SNDBUF, size)?;
+        self.sendable = bytes;
+        Ok(())
+    }
+
+    /// A buffer size beyond the limit if we may, within it otherwise.
+    fn force(&self, beyond: c_int, within: c_int, size: c_int) -> io::Result<()> {
+        self.set(libc::SOL_SOCKET, beyond, size)
+            .or_else(|_| self.set(libc::SOL_SOCKET, within, size))
+    }
+
+    fn set(&self, level: c_int, option: c_int, value: c_int) -> io::Result<()> {
+        let length = libc::socklen_t::try_from(size_of::<c_int>()).unwrap_or(4);
+        let value = std::ptr::from_ref(&value).cast::<c_void>();
+        // SAFETY: `value` points to an int, which is what these options take.
+        match unsafe { libc::setsockopt(self.mnl.as_raw_fd(), level, option, value, length) } {
+            0 => Ok(()),
+            _ => Err(io::Error::last_os_error()),
+        }
+    }
+}
+
+impl AsRawFd for Socket {
+    fn as_raw_fd(&self) -> RawFd {
+        self.mnl.as_raw_fd()
+    }
+}
+
+/// Whether to wait for a datagram.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Wait {
+    /// Until there is one. Only for what the kernel is sure to answer.
+    Until,
+    /// Take it if it is there.
+    Never,
+}
