@@ -98,7 +98,12 @@ impl Builder {
                     (_, Some(tag)) => !is_string_tag(tag, span)?,
                     (style, None) => style == ScalarStyle::Plain,
                 };
-                let text = text.into_owned();
+                // The parser writes `~` for a value that is not there; what is not there has no text.
+                let text = if plain && span.length == 0 {
+                    String::new()
+                } else {
+                    text.into_owned()
+                };
                 let shape = if plain {
                     Shape::Plain(text)
                 } else {

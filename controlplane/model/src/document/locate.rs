@@ -54,14 +54,17 @@ impl Document {
                     .iter()
                     .rev()
                     .find(|entry| entry.key.text == *name),
-                Segment::Index(index) => match &node.shape {
-                    Shape::List(items) if items.len() > *index => {
-                        node = &items[*index];
-                        key = head(node);
-                        continue;
-                    }
-                    _ => None,
-                },
+                Segment::Index(index) => {
+                    let Shape::List(items) = &node.shape else {
+                        return key;
+                    };
+                    let Some(item) = items.get(*index) else {
+                        return key;
+                    };
+                    node = item;
+                    key = head(item);
+                    continue;
+                }
             };
             let Some(entry) = found else { return key };
             node = &entry.value;
