@@ -11,6 +11,7 @@ pub mod palisade {
         missing_docs,
         unreachable_pub,
         clippy::all,
+        clippy::allow_attributes_without_reason,
         rustdoc::all,
         reason = "generated; the proto files carry the documentation"
     )]
@@ -28,6 +29,7 @@ pub mod google {
         missing_docs,
         unreachable_pub,
         clippy::all,
+        clippy::allow_attributes_without_reason,
         reason = "generated; the proto files carry the documentation"
     )]
     pub mod rpc {

@@ -1,0 +1,314 @@
+//! The grammar of the command line.
+
+use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
+
+/// Palisade: host protection by policy.
+#[derive(Parser)]
+#[command(
+    name = "palisadectl",
+    version,
+    about,
+    max_term_width = 110,
+    after_help = "Exit codes: 0 done; 1 error, permission or partial failure; 2 usage or validation; 3 difference, \
+        no match or denied; 4 not converged; 5 conflict or already there; 6 not found; 7 unreachable."
+)]
+pub(crate) struct Args {
+    /// Context file that names the server and holds the credentials; the control plane writes `admin.yaml` at its first start.
+    #[arg(long, env = "PALISADE_CONTEXT", global = true, value_name = "FILE")]
+    pub(crate) context: Option<PathBuf>,
+    /// How long a request may take, e.g. 500ms, 10s, 2m.
+    #[arg(long, global = true, value_name = "TIME", default_value = "30s", value_parser = duration)]
+    pub(crate) timeout: Duration,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// What to do.
+#[derive(Subcommand)]
+pub(crate) enum Command {
+    /// Create or replace every resource of the files, in one commit.
+    Apply(Write),
+    /// Create every resource of the files; none may exist.
+    Create(Create),
+    /// Replace every resource of the files; all must exist.
+    Replace(Write),
+    /// Show resources.
+    Get(Get),
+    /// Delete resources.
+    Delete(Delete),
+    /// Judge files offline: syntax, fields, values. Exit 0 or 2.
+    Validate(Files),
+    /// Try a selector on labels, or list what it picks. Exit 0 match, 3 no match, 2 invalid.
+    Selector(Selector),
+    /// Join tokens for nodes.
+    #[command(subcommand)]
+    Token(Token),
+    /// Show what every node should enforce and does enforce.
+    Nodes(Nodes),
+    /// Show how the control plane is.
+    Status(StatusArgs),
+    /// Say what a node does with a new packet, and why. Exit 0 allowed, 3 denied.
+    Explain(Explain),
+    /// Print the version.
+    Version,
+}
+
+/// Where resources are read from.
+#[derive(ClapArgs)]
+pub(crate) struct Files {
+    /// File or folder of YAML or JSON; `-` reads standard input. May be given more than once.
+    #[arg(short, long = "filename", required = true, value_name = "FILE|DIR|-")]
+    pub(crate) filename: Vec<PathBuf>,
+    /// Read folders recursively.
+    #[arg(short = 'R', long)]
+    pub(crate) recursive: bool,
+    /// Empty input is not an error.
+    #[arg(long)]
+    pub(crate) skip_empty: bool,
+}
+
+/// A write of files.
+#[derive(ClapArgs)]
+pub(crate) struct Write {
+    #[command(flatten)]
+    pub(crate) files: Files,
+    /// Check everything on the server, change nothing.
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// Wait until every connected node enforces it, 30 s unless given; exit 4 when time runs out.
+    #[arg(long, value_name = "TIME", num_args = 0..=1, require_equals = true, default_missing_value = "30s", value_parser = duration)]
+    pub(crate) wait: Option<Duration>,
+}
+
+/// A creation of files.
+#[derive(ClapArgs)]
+pub(crate) struct Create {
+    #[command(flatten)]
+    pub(crate) write: Write,
+    /// A resource that is already there is not an error.
+    #[arg(long)]
+    pub(crate) skip_exists: bool,
+}
+
+/// How resources are printed.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    /// Table.
+    #[value(alias = "ps")]
+    Table,
+    /// Table with more columns.
+    Wide,
+    /// Kind/name, one a line.
+    Name,
+    /// YAML that `apply` reads.
+    Yaml,
+    /// JSON that `apply` reads.
+    Json,
+}
+
+/// A request for resources.
+#[derive(ClapArgs)]
+pub(crate) struct Get {
+    /// Kind, any case, singular, plural or short (gnp, hep, gns, …).
+    pub(crate) kind: String,
+    /// Names; none: all of the kind.
+    pub(crate) names: Vec<String>,
+    /// Namespace of a namespaced kind; default `default`.
+    #[arg(short, long)]
+    pub(crate) namespace: Option<String>,
+    /// Every namespace.
+    #[arg(short = 'A', long, conflicts_with = "namespace")]
+    pub(crate) all_namespaces: bool,
+    /// Output.
+    #[arg(short, long, value_enum, default_value = "table")]
+    pub(crate) output: Format,
+    /// Without what only this cluster knows (uid, resourceVersion, creationTimestamp); only with a name.
+    #[arg(long, requires = "names")]
+    pub(crate) export: bool,
+    /// Only resources whose labels match this selector.
+    #[arg(short = 'l', long, value_name = "SELECTOR")]
+    pub(crate) selector: Option<String>,
+}
+
+/// A request to delete.
+#[derive(ClapArgs)]
+pub(crate) struct Delete {
+    /// Kind, any case, singular, plural or short.
+    #[arg(required_unless_present = "filename")]
+    pub(crate) kind: Option<String>,
+    /// Names.
+    #[arg(required_unless_present = "filename")]
+    pub(crate) names: Vec<String>,
+    /// Delete what these files name.
+    #[arg(short, long, value_name = "FILE|DIR|-", conflicts_with_all = ["kind", "names"])]
+    pub(crate) filename: Vec<PathBuf>,
+    /// Read folders recursively.
+    #[arg(short = 'R', long)]
+    pub(crate) recursive: bool,
+    /// Namespace of a namespaced kind; default `default`.
+    #[arg(short, long)]
+    pub(crate) namespace: Option<String>,
+    /// A resource that is not there is not an error.
+    #[arg(long)]
+    pub(crate) skip_not_exists: bool,
+    /// Check on the server, change nothing.
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// Wait until every connected node enforces it, 30 s unless given; exit 4 when time runs out.
+    #[arg(long, value_name = "TIME", num_args = 0..=1, require_equals = true, default_missing_value = "30s", value_parser = duration)]
+    pub(crate) wait: Option<Duration>,
+}
+
+/// A selector to try.
+#[derive(ClapArgs)]
+pub(crate) struct Selector {
+    /// The expression.
+    pub(crate) expression: String,
+    /// Labels as `k=v,…` or as a JSON object; without them the server lists what the selector picks.
+    #[arg(long)]
+    pub(crate) labels: Option<String>,
+}
+
+/// What to do with tokens.
+#[derive(Subcommand)]
+pub(crate) enum Token {
+    /// Make a single-use join token; prints only the token.
+    Create {
+        /// The node it is for; without it any node without a certificate may use it.
+        #[arg(long)]
+        node: Option<String>,
+        /// How long it may be used, e.g. 10m, 1h.
+        #[arg(long, default_value = "1h", value_parser = duration)]
+        ttl: Duration,
+    },
+    /// Show tokens; secrets are not stored.
+    List {
+        /// Output.
+        #[arg(short, long, value_enum, default_value = "table")]
+        output: Format,
+    },
+    /// Take a token back.
+    Delete {
+        /// Its id, the second part of the token.
+        id: String,
+    },
+}
+
+/// Which nodes to show.
+#[derive(ClapArgs)]
+pub(crate) struct Nodes {
+    /// Names; none: all.
+    pub(crate) names: Vec<String>,
+    /// Output.
+    #[arg(short, long, value_enum, default_value = "table")]
+    pub(crate) output: Format,
+}
+
+/// How to show status.
+#[derive(ClapArgs)]
+pub(crate) struct StatusArgs {
+    /// Output: table, yaml or json.
+    #[arg(short, long, value_enum, default_value = "table")]
+    pub(crate) output: Format,
+}
+
+/// A packet.
+#[derive(ClapArgs)]
+#[command(group = clap::ArgGroup::new("way").required(true).multiple(true).args(["in_interface", "out_interface"]))]
+pub(crate) struct Explain {
+    /// The node that judges.
+    pub(crate) node: String,
+    /// Interface that the packet comes in by.
+    #[arg(long = "in", value_name = "IF")]
+    pub(crate) in_interface: Option<String>,
+    /// Interface that it goes out by; with --in too: forwarded.
+    #[arg(long = "out", value_name = "IF")]
+    pub(crate) out_interface: Option<String>,
+    /// tcp, udp, sctp, icmp, icmp6, udplite or a number 1-255.
+    #[arg(long, value_name = "P")]
+    pub(crate) proto: String,
+    /// Source: address, address:port or [v6]:port.
+    #[arg(long, value_name = "A[:P]", value_parser = end)]
+    pub(crate) src: (std::net::IpAddr, Option<u16>),
+    /// Destination: address, address:port or [v6]:port.
+    #[arg(long, value_name = "A[:P]", value_parser = end)]
+    pub(crate) dst: (std::net::IpAddr, Option<u16>),
+    /// ICMP type; 8 (128 for ICMPv6), an echo request, unless given.
+    #[arg(long)]
+    pub(crate) icmp_type: Option<u8>,
+    /// ICMP code, 0 unless given.
+    #[arg(long)]
+    pub(crate) icmp_code: Option<u8>,
+    /// Output: table, yaml or json.
+    #[arg(short, long, value_enum, default_value = "table")]
+    pub(crate) output: Format,
+}
+
+/// `500ms`, `10s`, `2m`, `1h`, `7d`, or plain seconds.
+fn duration(text: &str) -> Result<Duration, String> {
+    let hint = || format!("`{text}` is not a time: write e.g. 500ms, 10s, 2m, 1h or 7d");
+    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let number: u64 = digits.parse().map_err(|_| hint())?;
+    let millis = match &text[digits.len()..] {
+        "ms" => Some(1),
+        "" | "s" => Some(1_000),
+        "m" => Some(60_000),
+        "h" => Some(3_600_000),
+        "d" => Some(86_400_000),
+        _ => None,
+    };
+    millis
+        .and_then(|m| number.checked_mul(m))
+        .map(Duration::from_millis)
+        .ok_or_else(hint)
+}
+
+/// An address, perhaps with a port.
+fn end(text: &str) -> Result<(std::net::IpAddr, Option<u16>), String> {
+    if let Ok(socket) = text.parse::<SocketAddr>() {
+        return Ok((socket.ip(), Some(socket.port())));
+    }
+    text.trim_start_matches('[')
+        .trim_end_matches(']')
+        .parse()
+        .map(|address| (address, None))
+        .map_err(|_| format!("`{text}` is not an address: write 192.0.2.1, 192.0.2.1:80, 2001:db8::1 or [2001:db8::1]:80"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_grammar_is_consistent() {
+        use clap::CommandFactory as _;
+        Args::command().debug_assert();
+    }
+
+    #[test]
+    fn times_have_units() {
+        assert_eq!(duration("1500ms"), Ok(Duration::from_millis(1500)));
+        assert_eq!(duration("7"), Ok(Duration::from_secs(7)));
+        assert_eq!(duration("2h"), Ok(Duration::from_secs(7200)));
+        assert!(duration("soon").is_err());
+        assert!(duration("99999999999999999999d").is_err());
+    }
+
+    #[test]
+    fn ends_take_both_families_with_and_without_port() {
+        assert_eq!(
+            end("192.0.2.1:80"),
+            Ok(("192.0.2.1".parse().unwrap(), Some(80)))
+        );
+        assert_eq!(
+            end("2001:db8::1"),
+            Ok(("2001:db8::1".parse().unwrap(), None))
+        );
+        assert_eq!(
+            end("[2001:db8::1]:53"),
+            Ok(("2001:db8::1".parse().unwrap(), Some(53)))
+        );
+        assert!(end("192.0.2.300").is_err());
+    }
+}

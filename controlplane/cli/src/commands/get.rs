@@ -1,0 +1,137 @@
+//! `palisadectl get`: resources, as tables or as input for `apply`.
+
+use crate::{
+    args::{Args, Format, Get},
+    client::Client,
+    failure::Failure,
+    output::{self, Shown},
+    status,
+};
+use palisade_model::Kind;
+use palisade_proto::v1::{
+    GetResourceRequest, ListNodesRequest, ListResourcesRequest, Resource, ResourceRef,
+};
+use serde_json::Value;
+
+pub(super) async fn run(args: &Args, asked: &Get) -> Result<u8, Failure> {
+    let kind = kind(&asked.kind)?;
+    let client = Client::connect(args).await?;
+    if kind == Kind::Node && matches!(asked.output, Format::Table | Format::Wide) {
+        return nodes(&client, asked).await;
+    }
+    let (shown, resources) = if asked.names.is_empty() {
+        let (revision, resources) = list(&client, kind, asked).await?;
+        let shown = Shown::Listed {
+            kind: kind.to_string(),
+            revision,
+        };
+        (shown, resources)
+    } else {
+        (Shown::Named, named(&client, kind, asked).await?)
+    };
+    print!(
+        "{}",
+        output::resources(kind.as_str(), asked.output, &shown, &resources)?
+    );
+    Ok(0)
+}
+
+/// The kind a person means.
+pub(super) fn kind(text: &str) -> Result<Kind, Failure> {
+    Kind::parse(text).ok_or_else(|| {
+        let known: Vec<String> = Kind::ALL.iter().map(|k| k.plural()).collect();
+        Failure::invalid(format!("`{text}` is not a kind"))
+            .hint(format!("kinds: {}", known.join(", ")))
+    })
+}
+
+/// The namespace to ask for: none for cluster-scoped kinds.
+pub(super) fn namespace(kind: Kind, given: Option<&str>) -> String {
+    if kind.is_namespaced() {
+        given.unwrap_or("default").to_owned()
+    } else {
+        String::new()
+    }
+}
+
+async fn named(client: &Client, kind: Kind, asked: &Get) -> Result<Vec<Value>, Failure> {
+    let mut found = Vec::with_capacity(asked.names.len());
+    for name in &asked.names {
+        let reference = ResourceRef {
+            kind: kind.to_string(),
+            namespace: namespace(kind, asked.namespace.as_deref()),
+            name: name.clone(),
+        };
+        let answer = client
+            .resources()
+            .get_resource(client.request(GetResourceRequest {
+                r#ref: Some(reference),
+            }))
+            .await?
+            .into_inner();
+        let mut value = parse(answer.resource)?;
+        if asked.export {
+            output::export(&mut value);
+        }
+        found.push(value);
+    }
+    Ok(found)
+}
+
+async fn list(client: &Client, kind: Kind, asked: &Get) -> Result<(u64, Vec<Value>), Failure> {
+    let mut found = Vec::new();
+    let mut page_token = String::new();
+    loop {
+        let page = client
+            .resources()
+            .list_resources(client.request(ListResourcesRequest {
+                kind: kind.to_string(),
+                namespace: if asked.all_namespaces {
+                    String::new()
+                } else {
+                    namespace(kind, asked.namespace.as_deref())
+                },
+                page_size: 1000,
+                page_token,
+                label_selector: asked.selector.clone().unwrap_or_default(),
+            }))
+            .await?
+            .into_inner();
+        for resource in page.resources {
+            found.push(parse(Some(resource))?);
+        }
+        if page.next_page_token.is_empty() {
+            return Ok((page.resource_version, found));
+        }
+        page_token = page.next_page_token;
+    }
+}
+
+fn parse(resource: Option<Resource>) -> Result<Value, Failure> {
+    let json = resource.map(|r| r.json).unwrap_or_default();
+    serde_json::from_slice(&json)
+        .map_err(|error| Failure::error(format!("the server's answer is not a resource: {error}")))
+}
+
+/// Nodes as a table show how far each is, which is what one wants to know of them.
+async fn nodes(client: &Client, asked: &Get) -> Result<u8, Failure> {
+    let known = client
+        .observe()
+        .list_nodes(client.request(ListNodesRequest {}))
+        .await?
+        .into_inner()
+        .nodes;
+    let listed: Vec<Value> = if asked.names.is_empty() {
+        list(client, Kind::Node, asked).await?.1
+    } else {
+        named(client, Kind::Node, asked).await?
+    };
+    let wanted = |name: &str| {
+        listed
+            .iter()
+            .any(|r| r.pointer("/metadata/name").and_then(Value::as_str) == Some(name))
+    };
+    let nodes: Vec<_> = known.into_iter().filter(|n| wanted(&n.name)).collect();
+    print!("{}", status::nodes(asked.output, &nodes)?);
+    Ok(0)
+}
