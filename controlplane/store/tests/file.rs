@@ -2,8 +2,7 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::StreamExt;
@@ -184,32 +183,4 @@ async fn a_watch_ends_when_the_store_is_dropped() {
     let mut watch = store.watch(b"/", Revision(0)).await.expect("watches");
     drop(store);
     assert!(matches!(watch.next().await, Some(Err(StoreError::Closed))));
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn writers_in_company_share_their_commits() {
-    let dir = tempfile::tempdir().expect("a folder");
-    let store = EmbeddedStore::open(&dir.path().join("store.redb")).expect("opens");
-    let store = Arc::new(store);
-    let alone = Instant::now();
-    for n in 0..64 {
-        write(&store, &format!("/alone/{n}"), b"").await;
-    }
-    let alone = alone.elapsed();
-    let company = Instant::now();
-    let writers: Vec<_> = (0..64)
-        .map(|n| {
-            let store = Arc::clone(&store);
-            tokio::spawn(async move { write(&store, &format!("/company/{n}"), b"").await })
-        })
-        .collect();
-    for writer in writers {
-        writer.await.expect("no panic");
-    }
-    let company = company.elapsed();
-    println!("64 writes: alone {alone:?}, in company {company:?}");
-    assert_eq!(
-        store.identity().await.expect("readable").revision,
-        Revision(128)
-    );
 }

@@ -60,7 +60,7 @@ impl Disk {
         let state = self.state.lock().expect("no panic").clone();
         let mut found = state.synced;
         for (offset, sector) in state.unsynced {
-            if random.next() % 2 == 0 {
+            if random.next().is_multiple_of(2) {
                 overwrite(&mut found, offset, &sector);
             }
         }

@@ -61,19 +61,17 @@ impl Trimmer {
         self.mark(Instant::now(), published);
         let surplus = log.len()?.saturating_sub(self.retention.events).min(STEP);
         let mut cut = Revision(0);
-        let mut counted = 0;
         if surplus == 0 || self.aged == cut {
             return Ok(cut);
         }
         // A revision goes whole or not at all: it may, once the row after it is reached within the surplus.
-        for row in log.iter()? {
+        for (counted, row) in (0..).zip(log.iter()?) {
             let (revision, _) = row?.0.value();
             let before = Revision(revision.saturating_sub(1));
             cut = before.min(self.aged);
             if counted == surplus || Revision(revision) > self.aged {
                 break;
             }
-            counted += 1;
         }
         Ok(cut)
     }
