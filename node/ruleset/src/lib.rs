@@ -14,11 +14,13 @@
 
 pub mod apply;
 pub mod diff;
+pub mod interpret;
 pub mod ir;
 pub mod lower;
+pub mod patch;
 pub mod plan;
 mod reference;
 mod stage;
 pub mod text;
 
-pub use self::{apply::apply, diff::diff, lower::lower};
+pub use self::{apply::apply, diff::diff, interpret::judge, lower::lower, patch::lower_members};

@@ -36,6 +36,8 @@ mod sequence;
 mod tier;
 
 pub use cache::LowerCache;
+pub(crate) use member::is_host;
+pub(crate) use selector::{lower_set, set_name};
 
 /// What lowering gives.
 #[derive(Clone, Debug)]

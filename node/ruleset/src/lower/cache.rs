@@ -29,7 +29,7 @@ impl LowerCache {
         Self::default()
     }
 
-    /// After [`crate::patch::patch_members`] was applied: the kernel's sets stand for the view's again, so that the next
+    /// After [`crate::patch::lower_members`] was applied: the kernel's sets stand for the view's again, so that the next
     /// lowering does not make them anew.
     pub fn remember_members<'a>(
         &mut self,

@@ -1,0 +1,277 @@
+//! What the kernel does with a packet: an abstract interpreter of the IR, and the third rung of the verdict ladder.
+//!
+//! It knows nftables and nothing of policy. The traps are modelled: a test that cannot load its key ends the rule, also
+//! when negated; `return` in a chain that was entered by goto goes to where the last jump was made; accept ends one base
+//! chain, drop ends the packet; ct keys but the state end the rule on packets without an entry; at -300 there is none.
+
+use crate::ir::{Base, ChainName, Expression, Hook, Rule, Ruleset, Table, TableName, Verdict};
+use palisade_policy::{
+    evaluate,
+    ids::RuleId,
+    packet::{Packet, Way},
+};
+
+mod facts;
+mod test;
+
+use facts::Facts;
+pub use facts::Opaque;
+
+/// The kernel refuses rulesets with deeper nesting.
+const DEEPEST: usize = 16;
+
+/// Why there is no answer.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum InterpretError {
+    /// A rule has an expression that we do not write.
+    #[error("chain `{chain}` has a foreign expression: {what}")]
+    Foreign {
+        /// Where.
+        chain: ChainName,
+        /// What it looks like.
+        what: String,
+    },
+    /// A chain, set or map that is named is not there.
+    #[error("`{0}` is named and absent")]
+    Dangling(String),
+    /// The kernel would have refused the ruleset.
+    #[error("chains are nested too deeply at `{0}`")]
+    TooDeep(ChainName),
+}
+
+/// A rule that did something.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Step {
+    /// In which table.
+    pub table: TableName,
+    /// In which chain.
+    pub chain: ChainName,
+    /// Which of its rules, from 0.
+    pub rule: usize,
+    /// What it was made from.
+    pub id: Option<RuleId>,
+    /// What it did.
+    pub did: Did,
+}
+
+/// What a rule did.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Did {
+    /// A verdict.
+    Verdict(Verdict),
+    /// Rejected the packet.
+    Reject,
+    /// Wrote a log line.
+    Log(String),
+}
+
+/// A verdict with its reasons.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Judgement {
+    /// What happens.
+    pub verdict: evaluate::Verdict,
+    /// Rules that did something, in order.
+    pub trace: Vec<Step>,
+}
+
+/// What the kernel does with a packet.
+///
+/// # Errors
+/// What [`InterpretError`] says: the ruleset is not one that the kernel holds, or not ours.
+pub fn judge(ruleset: &Ruleset, packet: &Packet) -> Result<Judgement, InterpretError> {
+    judge_opaque(ruleset, packet, Opaque::Absent)
+}
+
+/// The same, saying what stands where protocols without ports have other things. No verdict of ours depends on it.
+///
+/// # Errors
+/// As [`judge`].
+pub fn judge_opaque(
+    ruleset: &Ruleset,
+    packet: &Packet,
+    opaque: Opaque,
+) -> Result<Judgement, InterpretError> {
+    let mut journey = Journey {
+        facts: Facts::new(packet, opaque),
+        trace: Vec::new(),
+    };
+    let hooks: &[Hook] = match packet.way {
+        Way::In { .. } => &[Hook::Prerouting, Hook::Input],
+        Way::Out { .. } => &[Hook::Output, Hook::Postrouting],
+        Way::Forward { .. } => &[Hook::Prerouting, Hook::Forward, Hook::Postrouting],
+    };
+    for hook in hooks {
+        for (base, table_name, table, chain) in base_chains(ruleset, *hook) {
+            journey.facts.enter(packet, base);
+            match journey.base_chain(table_name, table, chain)? {
+                End::Accept => {}
+                End::Drop => return Ok(journey.end(evaluate::Verdict::Drop)),
+                End::Reject => return Ok(journey.end(evaluate::Verdict::Reject)),
+            }
+        }
+    }
+    Ok(journey.end(evaluate::Verdict::Accept))
+}
+
+/// Those of a hook, by priority.
+fn base_chains(ruleset: &Ruleset, hook: Hook) -> Vec<(Base, TableName, &Table, &ChainName)> {
+    let mut chains: Vec<_> = ruleset
+        .tables
+        .iter()
+        .flat_map(|(name, table)| {
+            table
+                .chains
+                .iter()
+                .filter_map(move |(chain, content)| Some((content.base?, *name, table, chain)))
+        })
+        .filter(|(base, ..)| base.hook == hook)
+        .collect();
+    chains.sort_by_key(|(base, name, _, chain)| (base.priority, *name, (*chain).clone()));
+    chains
+}
+
+/// How a base chain ends.
+enum End {
+    Accept,
+    Drop,
+    Reject,
+}
+
+/// What a rule comes to.
+enum Flow {
+    /// The next rule.
+    Next,
+    Go(Verdict),
+    Reject,
+}
+
+/// Where to go on.
+#[derive(Clone)]
+struct Place<'a> {
+    chain: &'a ChainName,
+    rules: &'a [Rule],
+    next: usize,
+    depth: usize,
+}
+
+struct Journey {
+    facts: Facts,
+    trace: Vec<Step>,
+}
+
+impl Journey {
+    fn end(self, verdict: evaluate::Verdict) -> Judgement {
+        Judgement {
+            verdict,
+            trace: self.trace,
+        }
+    }
+
+    fn base_chain(
+        &mut self,
+        name: TableName,
+        table: &Table,
+        chain: &ChainName,
+    ) -> Result<End, InterpretError> {
+        let mut place = enter(table, chain, 0)?;
+        let mut stack: Vec<Place<'_>> = Vec::new();
+        loop {
+            let flow = match place.rules.get(place.next) {
+                Some(rule) => self.rule(name, table, &place, rule)?,
+                None => Flow::Go(Verdict::Return),
+            };
+            place.next += 1;
+            match flow {
+                Flow::Next => {}
+                Flow::Reject => return Ok(End::Reject),
+                Flow::Go(Verdict::Accept) => return Ok(End::Accept),
+                Flow::Go(Verdict::Drop) => return Ok(End::Drop),
+                Flow::Go(Verdict::Return) => match stack.pop() {
+                    Some(caller) => place = caller,
+                    // The policy of all our base chains.
+                    None => return Ok(End::Accept),
+                },
+                Flow::Go(Verdict::Jump(to)) => {
+                    let inner = enter(table, &to, place.depth + 1)?;
+                    stack.push(std::mem::replace(&mut place, inner));
+                }
+                Flow::Go(Verdict::Goto(to)) => place = enter(table, &to, place.depth + 1)?,
+            }
+        }
+    }
+
+    fn rule(
+        &mut self,
+        table_name: TableName,
+        table: &Table,
+        place: &Place<'_>,
+        rule: &Rule,
+    ) -> Result<Flow, InterpretError> {
+        for expression in &rule.expressions {
+            let verdict = match expression {
+                Expression::Verdict(verdict) => Some(verdict.clone()),
+                Expression::VerdictMap { key, map } => {
+                    let map = table.maps.get(map);
+                    let map =
+                        map.ok_or_else(|| InterpretError::Dangling(format!("{expression:?}")))?;
+                    self.facts
+                        .load(*key)
+                        .and_then(|value| test::find(map, &value))
+                        .cloned()
+                }
+                _ => None,
+            };
+            let did = match (expression, verdict) {
+                (_, Some(verdict)) => Did::Verdict(verdict),
+                (Expression::VerdictMap { .. }, None) => continue,
+                (Expression::Reject, _) => Did::Reject,
+                (Expression::Log { prefix, .. }, _) => Did::Log(prefix.clone()),
+                (Expression::SetMark { mask, value }, _) => {
+                    self.facts.mark = (self.facts.mark & !mask) | value;
+                    continue;
+                }
+                (Expression::Foreign(what), _) => {
+                    return Err(InterpretError::Foreign {
+                        chain: place.chain.clone(),
+                        what: what.clone(),
+                    });
+                }
+                (test, _) if self.facts.holds(test, table)? => continue,
+                _ => return Ok(Flow::Next),
+            };
+            self.trace.push(Step {
+                table: table_name,
+                chain: place.chain.clone(),
+                rule: place.next,
+                id: rule.id,
+                did: did.clone(),
+            });
+            match did {
+                Did::Verdict(verdict) => return Ok(Flow::Go(verdict)),
+                Did::Reject => return Ok(Flow::Reject),
+                Did::Log(_) => {}
+            }
+        }
+        Ok(Flow::Next)
+    }
+}
+
+fn enter<'a>(
+    table: &'a Table,
+    chain: &ChainName,
+    depth: usize,
+) -> Result<Place<'a>, InterpretError> {
+    if depth >= DEEPEST {
+        return Err(InterpretError::TooDeep(chain.clone()));
+    }
+    let (name, content) = table
+        .chains
+        .get_key_value(chain)
+        .ok_or_else(|| InterpretError::Dangling(chain.to_string()))?;
+    Ok(Place {
+        chain: name,
+        rules: &content.rules,
+        next: 0,
+        depth,
+    })
+}

@@ -1,0 +1,152 @@
+//! A packet as the expressions of a base chain see it.
+
+use crate::ir::{Base, End, Hook, Key, Side, State, Value};
+use palisade_policy::{
+    ids::IfName,
+    packet::{CtState, Packet, Way},
+    rule::{Family, Protocol},
+};
+use std::net::IpAddr;
+
+/// Connection tracking stands here, destination translation there.
+const CONNTRACK: i32 = -200;
+const DESTINATION_NAT: i32 = -100;
+
+/// What stands where TCP, UDP and SCTP have their ports, in packets of other protocols.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Opaque {
+    /// Nothing: the packet is too short.
+    Absent,
+    /// These bytes.
+    Bytes(u16, u16),
+}
+
+/// Facts at one base chain.
+#[derive(Clone, Debug)]
+pub(super) struct Facts {
+    pub(super) input: Option<IfName>,
+    pub(super) output: Option<IfName>,
+    /// Generated here.
+    pub(super) local: bool,
+    pub(super) source: IpAddr,
+    pub(super) destination: IpAddr,
+    pub(super) protocol: Protocol,
+    pub(super) icmp: Option<(u8, u8)>,
+    pub(super) state: State,
+    /// Absent: no entry.
+    pub(super) dnat: Option<bool>,
+    pub(super) mark: u32,
+    source_port: Option<u16>,
+    destination_port: Option<u16>,
+}
+
+impl Facts {
+    pub(super) fn new(packet: &Packet, opaque: Opaque) -> Self {
+        let (input, output, local) = match &packet.way {
+            Way::In { interface } => (Some(interface.clone()), None, false),
+            Way::Out { interface } => (None, Some(interface.clone()), true),
+            Way::Forward { from, to } => (Some(from.clone()), Some(to.clone()), false),
+        };
+        let has_ports = packet.protocol.has_ports() || packet.protocol == Protocol::UDPLITE;
+        let (source_port, destination_port) = match (opaque, packet.icmp) {
+            _ if has_ports => (packet.source_port, packet.destination_port),
+            (Opaque::Absent, _) => (None, None),
+            (Opaque::Bytes(_, second), Some((icmp_type, code))) => {
+                (Some(u16::from_be_bytes([icmp_type, code])), Some(second))
+            }
+            (Opaque::Bytes(first, second), None) => (Some(first), Some(second)),
+        };
+        Self {
+            input,
+            output,
+            local,
+            source: packet.source,
+            destination: packet.destination,
+            protocol: packet.protocol,
+            icmp: packet.icmp,
+            state: State::Invalid,
+            dnat: None,
+            mark: 0,
+            source_port,
+            destination_port,
+        }
+    }
+
+    /// What changes from base chain to base chain. The mark stays.
+    pub(super) fn enter(&mut self, packet: &Packet, base: Base) {
+        let early = matches!(base.hook, Hook::Prerouting | Hook::Output);
+        let tracked = !(early && base.priority < CONNTRACK);
+        let translated = !(early && base.priority < DESTINATION_NAT);
+        self.state = match packet.ct {
+            _ if !tracked => State::Invalid,
+            CtState::New => State::New,
+            CtState::Established => State::Established,
+            CtState::Related => State::Related,
+            CtState::Invalid => State::Invalid,
+            CtState::Untracked => State::Untracked,
+        };
+        let has_entry = tracked && !matches!(packet.ct, CtState::Invalid | CtState::Untracked);
+        self.dnat = has_entry.then_some(packet.original_destination.is_some());
+        self.destination = packet.destination;
+        let has_ports = packet.protocol.has_ports() || packet.protocol == Protocol::UDPLITE;
+        if has_ports {
+            self.destination_port = packet.destination_port;
+        }
+        if let (false, Some((address, port))) = (translated, packet.original_destination) {
+            self.destination = address;
+            if has_ports {
+                self.destination_port = port.or(packet.destination_port);
+            }
+        }
+    }
+
+    pub(super) const fn family(&self) -> Family {
+        match self.source {
+            IpAddr::V4(_) => Family::V4,
+            IpAddr::V6(_) => Family::V6,
+        }
+    }
+
+    pub(super) const fn interface(&self, side: Side) -> Option<&IfName> {
+        match side {
+            Side::In => self.input.as_ref(),
+            Side::Out => self.output.as_ref(),
+        }
+    }
+
+    /// `None`: not there to load.
+    pub(super) fn address(&self, family: Family, end: End) -> Option<IpAddr> {
+        let address = match end {
+            End::Source => self.source,
+            End::Destination => self.destination,
+        };
+        (family == self.family()).then_some(address)
+    }
+
+    /// `None`: not there to load.
+    pub(super) const fn port(&self, end: End) -> Option<u16> {
+        match end {
+            End::Source => self.source_port,
+            End::Destination => self.destination_port,
+        }
+    }
+
+    /// What a lookup loads; `None`: it cannot, which ends the rule.
+    pub(super) fn load(&self, key: Key) -> Option<Value> {
+        Some(match key {
+            Key::Interface(side) => Value::Interface(self.interface(side)?.clone()),
+            Key::Address(family, end) => Value::Address(self.address(family, end)?),
+            Key::Protocol => Value::Protocol(self.protocol),
+            Key::Port(end) => Value::Port(self.port(end)?),
+            Key::ProtocolPort(end) => Value::ProtocolPort(self.protocol, self.port(end)?),
+            Key::AddressProtocolPort(family, end) => Value::AddressProtocolPort(
+                self.address(family, end)?,
+                self.protocol,
+                self.port(end)?,
+            ),
+            Key::InterfaceAddress(side, family, end) => {
+                Value::InterfaceAddress(self.interface(side)?.clone(), self.address(family, end)?)
+            }
+        })
+    }
+}
