@@ -1,1 +1,23 @@
-//! (being written)
+//! From resources to the compiled view of a node.
+//!
+//! Owns what a set of resources means for a node (specification §2–§4) and refuses to own how it is stored, sent or
+//! enforced. Two ways to the same views: [`compile`], from scratch, and [`Compiler`], which keeps what it knows between
+//! changes. Views are functions of the present resources, whatever came before (law a), and the two ways agree after
+//! every change (law b). Pure: no IO, no clock.
+
+#![forbid(unsafe_code)]
+
+mod config;
+mod incremental;
+mod lower;
+mod object;
+mod order;
+mod parts;
+mod scratch;
+mod selectors;
+mod set;
+mod world;
+
+pub use incremental::{Affected, Compiler, NodeView};
+pub use scratch::compile;
+pub use world::World;

@@ -104,7 +104,7 @@ impl Resolution {
 }
 
 /// Whether text is a name, or a regular expression between slashes that compiles.
-pub(crate) fn is_exclude_pattern(pattern: &str) -> bool {
+pub fn is_exclude_pattern(pattern: &str) -> bool {
     Exclude::parse(pattern).is_some()
 }
 

@@ -1,0 +1,263 @@
+//! Compilation that keeps what it knows: the cost of a change follows what it touches.
+//!
+//! A change runs through rooms in one order: world → objects → sets → policies → endpoints → nodes. Each room compares
+//! what comes out with what was there, so that what did not change stops there.
+
+mod endpoints;
+mod nodes;
+mod policies;
+mod sets;
+
+use self::{
+    endpoints::Endpoints,
+    nodes::Nodes,
+    policies::{Policies, PolicyChange},
+    sets::Sets,
+};
+use crate::{object::Object, world::World};
+use palisade_model::{Kind, Name, Resource, ResourceId, Spec};
+use palisade_policy::{
+    ids::{PolicyId, SetId},
+    table::ItemTable,
+    view::Digest,
+};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+/// Compiles views, and keeps them up to date.
+#[derive(Default)]
+pub struct Compiler {
+    world: World,
+    revision: u64,
+    objects: BTreeMap<ResourceId, Object>,
+    sets: Sets,
+    policies: Policies,
+    endpoints: Endpoints,
+    nodes: Nodes,
+}
+
+/// What a change did.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Affected {
+    /// Tracked nodes whose view is another now. All other views are unchanged at the new revision.
+    pub nodes: BTreeSet<Name>,
+}
+
+/// The view of one node. Cheap to clone.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct NodeView {
+    /// Its items.
+    pub items: ItemTable,
+    /// The revision it was compiled at.
+    pub revision: u64,
+}
+
+impl NodeView {
+    /// Equal digests are equal views.
+    pub fn digest(&self) -> Digest {
+        self.items.digest()
+    }
+}
+
+/// What one pass has to look at again.
+#[derive(Default)]
+pub(crate) struct Dirty {
+    /// Profiles written or removed.
+    profiles: BTreeSet<Name>,
+    /// Policies written or removed.
+    policies: BTreeSet<Name>,
+    /// Endpoints and network sets written or removed, or with other inherited labels.
+    objects: BTreeSet<ResourceId>,
+    /// Endpoints whose own resource, labels or profiles changed: what selects them is found anew.
+    rematch: BTreeSet<Name>,
+    /// Endpoints that are selected by other policies, or by the same in another order.
+    reclass: BTreeSet<Name>,
+    /// All endpoints: a tier changed.
+    reclass_all: bool,
+    /// Settings of nodes may have changed.
+    settings: bool,
+    /// Sets with other members.
+    set_members: BTreeSet<SetId>,
+    /// Policies and profiles with other rules.
+    rules: BTreeSet<PolicyId>,
+    /// Policies and profiles with other rules that name other sets.
+    references: BTreeSet<PolicyId>,
+    /// Nodes with other endpoints or classes.
+    nodes: BTreeSet<Name>,
+}
+
+impl Compiler {
+    /// Of an empty world.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The resources that views are compiled from.
+    pub fn world(&self) -> &World {
+        &self.world
+    }
+
+    /// The revision of the last change.
+    pub fn revision(&self) -> u64 {
+        self.revision
+    }
+
+    /// Takes changes in: resources as they are now, or `None` where they are gone.
+    pub fn apply(
+        &mut self,
+        changes: impl IntoIterator<Item = (ResourceId, Option<Arc<Resource>>)>,
+        revision: u64,
+    ) -> Affected {
+        self.revision = revision;
+        let mut dirty = Dirty::default();
+        for (id, resource) in changes {
+            let old = self.world.set(id.clone(), resource.clone());
+            if old.as_ref().map(content) != resource.as_ref().map(content) {
+                dirty.mark(id);
+            }
+        }
+        self.inherit(&mut dirty);
+        self.update_objects(&mut dirty);
+        self.update_policies(&mut dirty);
+        self.endpoints
+            .update(&self.world, &self.objects, &self.policies, &mut dirty);
+        let nodes = self.nodes.update(
+            &self.world,
+            &self.endpoints,
+            &mut self.policies,
+            &self.sets,
+            &dirty,
+        );
+        Affected { nodes }
+    }
+
+    /// The view of a node, which is tracked from now on.
+    pub fn view(&mut self, node: &Name) -> NodeView {
+        let items = self.nodes.track(
+            node,
+            &self.world,
+            &self.endpoints,
+            &mut self.policies,
+            &self.sets,
+        );
+        NodeView {
+            items: items.clone(),
+            revision: self.revision,
+        }
+    }
+
+    /// Forgets the view of a node: it is compiled again when asked for.
+    pub fn forget(&mut self, node: &Name) {
+        self.nodes.forget(node);
+    }
+
+    /// Endpoints that name a changed profile have other labels, and maybe other classes.
+    fn inherit(&self, dirty: &mut Dirty) {
+        if dirty.profiles.is_empty() {
+            return;
+        }
+        for (metadata, spec) in self.world.host_endpoints() {
+            if spec.profiles.iter().any(|p| dirty.profiles.contains(p)) {
+                let id = ResourceId::global(Kind::HostEndpoint, metadata.name.clone());
+                dirty.objects.insert(id);
+                dirty.rematch.insert(metadata.name.clone());
+            }
+        }
+    }
+
+    fn update_objects(&mut self, dirty: &mut Dirty) {
+        for id in &dirty.objects {
+            let new = self
+                .world
+                .get(id)
+                .and_then(|resource| match &resource.spec {
+                    Spec::HostEndpoint(spec) => {
+                        let profile = |name: &Name| self.world.profile(name);
+                        Some(Object::host_endpoint(&resource.metadata, spec, profile))
+                    }
+                    Spec::GlobalNetworkSet(spec) => {
+                        Some(Object::network_set(&resource.metadata, spec))
+                    }
+                    _ => None,
+                });
+            let old = self.objects.get(id);
+            if old == new.as_ref() {
+                continue;
+            }
+            let changed = self.sets.replace(old, new.as_ref());
+            dirty.set_members.extend(changed);
+            match new {
+                Some(new) => self.objects.insert(id.clone(), new),
+                None => self.objects.remove(id),
+            };
+        }
+    }
+
+    fn update_policies(&mut self, dirty: &mut Dirty) {
+        let profiles = dirty.profiles.clone().into_iter().map(|name| {
+            let id = ResourceId::global(Kind::Profile, name.clone());
+            self.policies.set_profile(&name, self.world.get(&id))
+        });
+        let mut changes: Vec<PolicyChange> = profiles.collect();
+        for name in dirty.policies.clone() {
+            let id = ResourceId::global(Kind::GlobalNetworkPolicy, name.clone());
+            let change = self.policies.set_policy(&name, self.world.get(&id));
+            if change.place {
+                let endpoints = self.endpoints.touched_by(
+                    &change.id,
+                    self.policies.subject(&change.id),
+                    &self.objects,
+                );
+                dirty.reclass.extend(endpoints);
+            }
+            changes.push(change);
+        }
+        // All new sets are used before any old one is given up: a set that moves is not filled twice.
+        for change in &changes {
+            for (id, definition) in &change.added {
+                self.sets.add(id, definition, self.objects.values());
+            }
+        }
+        for change in changes {
+            for id in &change.removed {
+                self.sets.release(id);
+            }
+            if !change.added.is_empty() || !change.removed.is_empty() {
+                dirty.references.insert(change.id.clone());
+            }
+            if change.rules {
+                dirty.rules.insert(change.id);
+            }
+        }
+    }
+}
+
+impl Dirty {
+    fn mark(&mut self, id: ResourceId) {
+        match id.kind {
+            Kind::GlobalNetworkPolicy => drop(self.policies.insert(id.name)),
+            Kind::GlobalNetworkSet => drop(self.objects.insert(id)),
+            Kind::HostEndpoint => {
+                self.rematch.insert(id.name.clone());
+                self.objects.insert(id);
+            }
+            Kind::Tier => self.reclass_all = true,
+            Kind::Profile => drop(self.profiles.insert(id.name)),
+            Kind::FelixConfiguration | Kind::Node | Kind::PalisadeConfiguration => {
+                self.settings = true;
+            }
+        }
+    }
+}
+
+/// What of a resource may matter to views: not its revision.
+fn content(resource: &Arc<Resource>) -> (&Spec, &BTreeMap<String, String>, &Option<String>) {
+    let metadata = &resource.metadata;
+    (
+        &resource.spec,
+        &metadata.labels,
+        &metadata.creation_timestamp,
+    )
+}

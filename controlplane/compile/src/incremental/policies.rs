@@ -1,0 +1,192 @@
+//! Compiled policies and profiles: each compiled when it changes, encoded when a node first needs it.
+
+use crate::{lower::Lowered, order::PolicyPlace, parts, selectors::subject, set::SetDefinition};
+use palisade_model::{DEFAULT_ALLOW_PROFILE, Name, ProfileSpec, Resource, Spec};
+use palisade_policy::{
+    ids::{PolicyId, SetId},
+    item::ItemId,
+    table::Item,
+    wire::Body,
+};
+use palisade_selector::Selector;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+/// All policies and profiles.
+pub(crate) struct Policies {
+    rules: BTreeMap<PolicyId, Rules>,
+    places: BTreeMap<PolicyId, (PolicyPlace, Selector)>,
+}
+
+/// The rules of one policy or profile.
+struct Rules {
+    source: Source,
+    logs: bool,
+    sets: BTreeSet<SetId>,
+    /// By log prefix, which is a node's; one, under no prefix, where nothing is logged.
+    items: BTreeMap<String, Arc<Item>>,
+}
+
+/// What a policy or profile is compiled from.
+enum Source {
+    Written(Arc<Resource>),
+    DefaultAllow(Name),
+}
+
+/// What became of a policy.
+pub(crate) struct PolicyChange {
+    pub(crate) id: PolicyId,
+    /// Its subject, or its place among others, is another.
+    pub(crate) place: bool,
+    /// Its rules may be others.
+    pub(crate) rules: bool,
+    /// Sets that it names now and did not before.
+    pub(crate) added: BTreeMap<SetId, SetDefinition>,
+    /// Sets that it names no longer.
+    pub(crate) removed: Vec<SetId>,
+}
+
+impl Default for Policies {
+    /// With the profile that always exists; its rules name no sets.
+    fn default() -> Self {
+        let mut policies = Self {
+            rules: BTreeMap::new(),
+            places: BTreeMap::new(),
+        };
+        if let Some(name) = Name::new(DEFAULT_ALLOW_PROFILE) {
+            let id = parts::profile_id(&name);
+            policies.set_rules(id, Some(Source::DefaultAllow(name)), false);
+        }
+        policies
+    }
+}
+
+impl Policies {
+    pub(crate) fn subject(&self, id: &PolicyId) -> Option<&Selector> {
+        self.places.get(id).map(|(_, subject)| subject)
+    }
+
+    pub(crate) fn place(&self, id: &PolicyId) -> Option<&PolicyPlace> {
+        self.places.get(id).map(|(place, _)| place)
+    }
+
+    /// Policies with what they select.
+    pub(crate) fn subjects(&self) -> impl Iterator<Item = (&PolicyId, &Selector)> {
+        self.places.iter().map(|(id, (_, subject))| (id, subject))
+    }
+
+    /// The sets that a policy names.
+    pub(crate) fn sets(&self, id: &PolicyId) -> impl Iterator<Item = &SetId> {
+        self.rules.get(id).into_iter().flat_map(|rules| &rules.sets)
+    }
+
+    /// The item of a policy on nodes with this log prefix.
+    pub(crate) fn item(&mut self, id: &PolicyId, log_prefix: &str) -> Option<Arc<Item>> {
+        let rules = self.rules.get_mut(id)?;
+        let key = if rules.logs { log_prefix } else { "" };
+        if let Some(item) = rules.items.get(key) {
+            return Some(Arc::clone(item));
+        }
+        let body = Body::Policy(Arc::new(rules.source.lower(log_prefix).policy));
+        let item = Arc::new(Item::new(ItemId::from(id), &body));
+        rules.items.insert(key.to_owned(), Arc::clone(&item));
+        Some(item)
+    }
+
+    /// Takes a policy in, or out with `None`.
+    pub(crate) fn set_policy(
+        &mut self,
+        name: &Name,
+        resource: Option<&Arc<Resource>>,
+    ) -> PolicyChange {
+        let id = parts::policy_id(name);
+        let place = resource.and_then(|resource| match &resource.spec {
+            Spec::GlobalNetworkPolicy(spec) => {
+                let place = PolicyPlace::new(id.clone(), name.as_str(), spec);
+                Some((place, subject(spec)))
+            }
+            _ => None,
+        });
+        let same_place = self.places.get(&id) == place.as_ref();
+        match place {
+            Some(place) => self.places.insert(id.clone(), place),
+            None => self.places.remove(&id),
+        };
+        let source = resource.cloned().map(Source::Written);
+        self.set_rules(id, source, !same_place)
+    }
+
+    /// Takes a profile in, or out with `None`. The one that always exists stays as it is.
+    pub(crate) fn set_profile(
+        &mut self,
+        name: &Name,
+        resource: Option<&Arc<Resource>>,
+    ) -> PolicyChange {
+        let source = if name.as_str() == DEFAULT_ALLOW_PROFILE {
+            Some(Source::DefaultAllow(name.clone()))
+        } else {
+            resource.cloned().map(Source::Written)
+        };
+        self.set_rules(parts::profile_id(name), source, false)
+    }
+
+    fn set_rules(&mut self, id: PolicyId, source: Option<Source>, place: bool) -> PolicyChange {
+        let mut added = source
+            .as_ref()
+            .map(|source| source.lower("").sets)
+            .unwrap_or_default();
+        let rules = source.map(|source| Rules {
+            logs: source.logs(),
+            sets: added.keys().cloned().collect(),
+            items: BTreeMap::new(),
+            source,
+        });
+        let old = match rules {
+            Some(rules) => self.rules.insert(id.clone(), rules),
+            None => self.rules.remove(&id),
+        };
+        let before = old.map(|rules| rules.sets).unwrap_or_default();
+        let removed = before
+            .into_iter()
+            .filter(|set| added.remove(set).is_none())
+            .collect();
+        PolicyChange {
+            id,
+            place,
+            rules: true,
+            added,
+            removed,
+        }
+    }
+}
+
+impl Source {
+    fn lower(&self, log_prefix: &str) -> Lowered {
+        match self {
+            Self::DefaultAllow(name) => {
+                parts::lower_profile(name, &ProfileSpec::default_allow(), log_prefix)
+            }
+            Self::Written(resource) => {
+                let name = &resource.metadata.name;
+                match &resource.spec {
+                    Spec::GlobalNetworkPolicy(spec) => parts::lower_policy(name, spec, log_prefix),
+                    Spec::Profile(spec) => parts::lower_profile(name, spec, log_prefix),
+                    _ => Lowered::default(),
+                }
+            }
+        }
+    }
+
+    fn logs(&self) -> bool {
+        match self {
+            Self::DefaultAllow(_) => false,
+            Self::Written(resource) => match &resource.spec {
+                Spec::GlobalNetworkPolicy(spec) => parts::policy_logs(spec),
+                Spec::Profile(spec) => parts::profile_logs(spec),
+                _ => false,
+            },
+        }
+    }
+}

@@ -1,0 +1,94 @@
+//! From the selectors of a resource to one plain selector over effective labels (specification §2.6).
+//!
+//! Where Calico lets a negative namespace selector reach things without namespace, this one does not: every namespace
+//! selector is AND-ed with "has a namespace" (deviation, DESIGN §5).
+
+use palisade_model::{EntityRule, GlobalNetworkPolicySpec, ServiceAccounts};
+use palisade_selector::{Label, Literal, Selector};
+
+const NAMESPACE: &str = "projectcalico.org/namespace";
+const SERVICE_ACCOUNT: &str = "projectcalico.org/serviceaccount";
+
+/// What a policy selects.
+pub(crate) fn subject(policy: &GlobalNetworkPolicySpec) -> Selector {
+    let narrowed = [
+        policy.namespace_selector.as_ref().map(of_namespace),
+        policy
+            .service_account_selector
+            .as_ref()
+            .map(of_service_account),
+    ];
+    narrowed
+        .into_iter()
+        .flatten()
+        .fold(policy.selector.clone(), Selector::and)
+}
+
+/// What the positive fields of one end of a rule select, less what its negative selector does: both are judged per
+/// object, so they are one selector. `None` if the rule names nothing positive.
+pub(crate) fn positive(entity: &EntityRule) -> Option<Selector> {
+    let terms = [
+        entity.namespace_selector.as_ref().map(of_namespace),
+        entity.selector.clone(),
+        entity.service_accounts.as_ref().and_then(of_accounts),
+    ];
+    let positive = conjunction(terms.into_iter().flatten())?;
+    Some(match &entity.not_selector {
+        Some(not) => positive.and(not.clone().negate()),
+        None => positive,
+    })
+}
+
+fn of_namespace(selector: &Selector) -> Selector {
+    let has_namespace = has(NAMESPACE);
+    if selector.is_global() {
+        return has_namespace.negate();
+    }
+    if selector.is_all() {
+        return has_namespace;
+    }
+    prefixed(selector, "pcns.", &has_namespace)
+}
+
+fn of_service_account(selector: &Selector) -> Selector {
+    let has_account = has(SERVICE_ACCOUNT);
+    if selector.is_all() {
+        return has_account;
+    }
+    prefixed(selector, "pcsa.", &has_account)
+}
+
+fn of_accounts(accounts: &ServiceAccounts) -> Option<Selector> {
+    let names = (!accounts.names.is_empty()).then(|| {
+        let names = accounts
+            .names
+            .iter()
+            .filter_map(|name| Literal::new(name.as_str()));
+        Selector::one_of(label(SERVICE_ACCOUNT), names.collect())
+    });
+    conjunction(
+        names
+            .into_iter()
+            .chain(accounts.selector.as_ref().map(of_service_account)),
+    )
+}
+
+/// `present && <selector with prefixed labels>`. A label that grows too long to exist selects nothing.
+fn prefixed(selector: &Selector, prefix: &str, present: &Selector) -> Selector {
+    match selector.with_label_prefix(prefix) {
+        Ok(prefixed) => present.clone().and(prefixed.replace_all(present)),
+        Err(_) => Selector::all().negate(),
+    }
+}
+
+fn conjunction(terms: impl IntoIterator<Item = Selector>) -> Option<Selector> {
+    terms.into_iter().reduce(Selector::and)
+}
+
+fn has(key: &str) -> Selector {
+    Selector::has(label(key))
+}
+
+fn label(key: &str) -> Label {
+    Label::new(key).expect("the well-known keys are label characters")
+}
