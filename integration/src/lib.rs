@@ -5,8 +5,11 @@
 //! interfaces only, and never touches the ruleset of the machine it runs on.
 #![forbid(unsafe_code)]
 
+pub mod explain;
 pub mod format;
+pub mod load;
 pub mod netns;
+pub mod pair;
 pub mod prerequisite;
 pub mod product;
 pub mod sandbox;
@@ -15,5 +18,5 @@ pub mod traffic;
 
 /// The breath between two looks at something that is being waited for, always with a deadline around it.
 pub(crate) fn pause() {
-    std::thread::sleep(std::time::Duration::from_millis(5));
+    std::thread::sleep(std::time::Duration::from_millis(20));
 }

@@ -22,15 +22,22 @@ const NAMES: &str = "/run/netns";
 /// A network namespace of ours; removed on drop, with every process still inside.
 #[derive(Debug)]
 pub struct Namespace {
-    name: String,
     door: Door,
 }
 
 /// The way into a namespace, to be kept by those who make sockets there later.
 #[derive(Debug, Clone)]
-pub struct Door(Arc<File>);
+pub struct Door {
+    name: String,
+    handle: Arc<File>,
+}
 
 impl Door {
+    /// The name of the namespace it leads to.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
     /// Runs `work` on a thread inside the namespace. Sockets and processes made there stay there.
     ///
     /// # Panics
@@ -39,7 +46,7 @@ impl Door {
     pub fn run<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
         std::thread::scope(|scope| {
             let inside = scope.spawn(|| {
-                move_into_link_name_space(self.0.as_fd(), Some(LinkNameSpaceType::Network))
+                move_into_link_name_space(self.handle.as_fd(), Some(LinkNameSpaceType::Network))
                     .expect("entering a namespace whose handle we hold");
                 work()
             });
@@ -94,8 +101,10 @@ impl Namespace {
         let handle = File::open(format!("{NAMES}/{name}"))
             .with_context(|| format!("open namespace {name}"))?;
         let namespace = Self {
-            name,
-            door: Door(Arc::new(handle)),
+            door: Door {
+                name,
+                handle: Arc::new(handle),
+            },
         };
         for scope in ["all", "default"] {
             namespace.sysctl(&format!("ipv4.conf.{scope}.rp_filter"), "0")?;
@@ -111,7 +120,7 @@ impl Namespace {
 
     /// Its name, as `ip netns` shows it.
     pub fn name(&self) -> &str {
-        &self.name
+        self.door.name()
     }
 
     /// Runs `work` inside, as [`Door::run`] does.
@@ -130,7 +139,8 @@ impl Namespace {
     ///
     /// With what `ip` printed.
     pub fn ip(&self, commands: &str) -> Result<()> {
-        batch(&["-n", &self.name], commands).with_context(|| format!("in namespace {}", self.name))
+        batch(&["-n", self.name()], commands)
+            .with_context(|| format!("in namespace {}", self.name()))
     }
 
     /// Runs an nft script inside the namespace and returns what it printed.
@@ -143,7 +153,7 @@ impl Namespace {
         if !output.status.success() {
             bail!(
                 "nft in {}: {}",
-                self.name,
+                self.name(),
                 String::from_utf8_lossy(&output.stderr).trim()
             );
         }
@@ -171,7 +181,7 @@ impl Namespace {
         let program = command.get_program().to_string_lossy().into_owned();
         // A child inherits the namespace of the thread that starts it.
         self.run(|| command.spawn())
-            .with_context(|| format!("start {program} in {}", self.name))
+            .with_context(|| format!("start {program} in {}", self.name()))
     }
 
     /// Runs a command inside the namespace to its end, with `input` as its standard input.
@@ -192,7 +202,7 @@ impl Namespace {
 
 impl Drop for Namespace {
     fn drop(&mut self) {
-        sweep::remove(&self.name);
+        sweep::remove(self.name());
     }
 }
 

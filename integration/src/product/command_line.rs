@@ -109,6 +109,23 @@ impl Palisadectl {
     }
 }
 
+/// As one types it in a shell on this machine.
+impl std::fmt::Display for Palisadectl {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if let Some((door, context)) = &self.online {
+            write!(
+                f,
+                "ip netns exec {} {} --context {}",
+                door.name(),
+                self.binary.display(),
+                context.display()
+            )
+        } else {
+            write!(f, "{}", self.binary.display())
+        }
+    }
+}
+
 impl Output {
     /// Standard output of a run that ended with code 0.
     ///

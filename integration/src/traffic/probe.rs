@@ -58,6 +58,7 @@ pub fn observe(sandbox: &Sandbox, probe: &Probe, keep: &BTreeSet<u16>) -> Result
         if streak == 0 && Instant::now() > deadline {
             return Ok(false);
         }
+        crate::pause();
     }
 }
 
