@@ -18,7 +18,7 @@ mod key;
 mod set;
 
 pub(crate) use key::{Key, keys, value_of};
-pub(crate) use set::{Form, definition, form, set_elements, shape_of};
+pub(crate) use set::{definition, element_request, set_elements, shape_of};
 
 /// Flags of messages; acknowledgements are asked for once, at the end of the batch.
 pub(crate) mod flag {

@@ -7,12 +7,8 @@ pub(crate) const SUBSYSTEM_SHIFTED: u16 = SUBSYSTEM << 8;
 
 /// `NFT_MSG_*`.
 pub(crate) mod kind {
-    pub(crate) const NEW_TABLE: u16 = 0;
     pub(crate) const GET_TABLE: u16 = 1;
-    pub(crate) const DELETE_TABLE: u16 = 2;
-    pub(crate) const NEW_CHAIN: u16 = 3;
     pub(crate) const GET_CHAIN: u16 = 4;
-    pub(crate) const NEW_RULE: u16 = 6;
     pub(crate) const GET_RULE: u16 = 7;
     pub(crate) const NEW_SET: u16 = 9;
     pub(crate) const GET_SET: u16 = 10;
@@ -26,7 +22,6 @@ pub(crate) mod kind {
 
 /// `NFTA_*`, by what they are attributes of.
 pub(crate) mod attribute {
-    pub(crate) const LIST_ELEMENT: u16 = 1;
     /// The table's name, in every kind of message.
     pub(crate) const TABLE: usize = 1;
     pub(crate) const CHAIN_NAME: usize = 3;
@@ -50,8 +45,6 @@ pub(crate) mod attribute {
     pub(crate) const ELEMENT_FLAGS: usize = 3;
     pub(crate) const DATA_VALUE: usize = 1;
     pub(crate) const DATA_VERDICT: usize = 2;
-    pub(crate) const VERDICT_CODE: usize = 1;
-    pub(crate) const VERDICT_CHAIN: usize = 2;
     pub(crate) const EXPRESSION_NAME: usize = 1;
     pub(crate) const EXPRESSION_DATA: usize = 2;
     pub(crate) const GENERATION_ID: usize = 1;

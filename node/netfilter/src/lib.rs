@@ -2,6 +2,9 @@
 //!
 //! * [`Netfilter::commit`] — one plan, one batch, one `sendto`: everything or nothing; refusals name the operation;
 //! * [`Netfilter::read`] — all of our tables as a [`palisade_ruleset::ir::Ruleset`];
+//! * [`Netfilter::read_touched`] — only what a plan touched, by name, with the generation it was true at;
+//! * [`Monitor`] — who changed nf_tables, and whether our tables were meant;
+//! * [`Netfilter::probe`] — what this kernel can do, found out without leaving a trace.
 //!
 //! Refuses to own: what the rules should be (`palisade-ruleset`), when to write them (the daemon).
 //! The only crate of the node with `unsafe`: calls into libnftnl and libmnl, and socket options.
@@ -12,7 +15,9 @@ mod encode;
 mod error;
 mod kernel;
 mod message;
+mod monitor;
 mod native;
+mod probe;
 mod program;
 mod read;
 mod request;
@@ -20,3 +25,5 @@ mod socket;
 
 pub use commit::{Committed, Netfilter};
 pub use error::{CommitError, Failure, Mismatch, ReadError, Unfit};
+pub use monitor::{Event, Monitor};
+pub use probe::Feature;

@@ -12,7 +12,7 @@ use std::{
 mod expression;
 mod set;
 
-pub(crate) use expression::Native;
+pub(crate) use expression::{Builder, Native};
 pub(crate) use set::{NativeElement, NativeSet};
 
 /// Netlink messages one after the other, aligned as the kernel wants them.
@@ -23,6 +23,8 @@ pub(crate) struct Buffer {
     used: usize,
 }
 
+/// `NLM_F_REQUEST`: nfnetlink passes over what does not ask.
+const REQUEST: u16 = 1;
 /// Kept between transactions, in words; what a big one needed beyond this is given back.
 const KEPT: usize = 64 * 1024;
 
@@ -126,7 +128,7 @@ impl Buffer {
         // The second word of a header: kind, then flags.
         if let Some(word) = self.words.get_mut(self.used / 4 + 1) {
             let [a, b, ..] = word.to_ne_bytes();
-            let [c, d] = (flags | 1).to_ne_bytes();
+            let [c, d] = (flags | REQUEST).to_ne_bytes();
             *word = u32::from_ne_bytes([a, b, c, d]);
         }
     }

@@ -7,6 +7,8 @@ use std::ffi::CString;
 
 mod emit;
 mod recognise;
+#[cfg(test)]
+mod tests;
 
 pub(crate) use emit::{code, emit, name, octets, padded};
 pub(crate) use recognise::recognise;

@@ -17,11 +17,13 @@ use std::{
     sync::Arc,
 };
 
+mod touched;
+
 /// Attempts at reading while others write.
 const ATTEMPTS: usize = 20;
 
 /// Why an attempt at reading failed.
-pub(super) enum Attempt {
+pub(crate) enum Attempt {
     /// Someone changed nf_tables meanwhile: again.
     Interrupted,
     /// For good.

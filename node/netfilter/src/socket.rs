@@ -19,6 +19,9 @@ pub(crate) struct Socket {
 // SAFETY: libmnl's socket is a descriptor and an address on the heap, bound to no thread; `&mut self` guards both.
 unsafe impl Send for Socket {}
 
+// SAFETY: through `&self` only the descriptor and the port are read, which never change.
+unsafe impl Sync for Socket {}
+
 /// Bytes of one datagram that can be received; the kernel's dumps come in 32 KiB at most.
 const RECEIVED: usize = 64 * 1024;
 /// Asked of the kernel for receiving; it doubles it.

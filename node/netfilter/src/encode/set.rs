@@ -1,22 +1,22 @@
 //! Definitions of sets and maps, and their elements, as libnftnl objects.
 
-use super::{keys, table_name};
+use super::{Key, keys, table_name};
 use crate::{
     error::Unfit,
     kernel,
-    native::{NativeElement, NativeSet},
-    program::code,
+    native::{Buffer, NativeElement, NativeSet},
+    program::{code, name},
 };
 use nftnl_sys as sys;
-use palisade_ruleset::ir::{Element, Shape, TableName, Verdict};
+use palisade_ruleset::ir::{Element, SetName, Shape, TableName, Verdict};
 use std::{ffi::CStr, iter::Peekable};
 
 /// How the kernel and nft see a shape.
-pub(crate) struct Form {
+struct Form {
     /// nft's numbers of the fields' types, six bits each.
-    pub(crate) kind: u32,
+    kind: u32,
     /// In bytes.
-    pub(crate) length: u32,
+    length: u32,
     /// nft's byte order of the key: 1 the machine's, 2 the network's.
     order: u32,
 }
@@ -46,7 +46,7 @@ const SHAPES: [Shape; 11] = [
 ];
 
 /// The form of a shape; no two are alike.
-pub(crate) const fn form(shape: Shape) -> Form {
+const fn form(shape: Shape) -> Form {
     use datatype::{IFNAME, IPV4, IPV6, PROTOCOL, SERVICE};
     const fn of(kind: u32, length: u32, order: u32) -> Form {
         Form {
@@ -113,6 +113,24 @@ pub(crate) fn definition(
 fn remembered(form: &Form) -> [u8; 6] {
     let [a, b, c, d] = form.order.to_ne_bytes();
     [0, 4, a, b, c, d]
+}
+
+/// A question for one element, alone in the buffer: the start of a range, or its end.
+pub(crate) fn element_request(
+    buffer: &mut Buffer,
+    table: TableName,
+    set: &SetName,
+    key: &Key,
+    end: bool,
+    sequence: u32,
+) -> Result<(), Unfit> {
+    let mut native = NativeSet::new(table_name(table), &name(set.as_str())?);
+    let element = NativeElement::new(key.bytes());
+    native.push(if end { element.end() } else { element });
+    buffer.clear();
+    let kind = kernel::SUBSYSTEM_SHIFTED | kernel::kind::GET_ELEMENT;
+    native.write_elements(buffer, kind, 0, sequence);
+    Ok(())
 }
 
 /// Elements until one message is full, and how many were taken. Takes at least one.

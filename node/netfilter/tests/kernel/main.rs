@@ -1,5 +1,8 @@
 //! Against the real kernel, each test in a network namespace of its own.
 
+mod change;
 mod everything;
+mod foreign;
 mod namespace;
+mod refusal;
 mod round_trip;

@@ -1,0 +1,191 @@
+//! What this kernel can do, found out by transactions that never happen.
+
+use crate::{
+    Netfilter, ReadError,
+    commit::control,
+    encode::flag,
+    kernel::load,
+    message::Messages,
+    native::{Builder, Native},
+    program::{Instruction, Log},
+    socket::Wait,
+};
+use nftnl::{Chain, MsgType, ProtoFamily, Rule, Table};
+use nftnl_sys as sys;
+use std::{collections::BTreeSet, ffi::CString};
+
+/// Something that not every kernel can do.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct Feature {
+    /// `queue`, `xt-queue`, `ct-status`, `reject`, `log`, `nflog`, `limit`, `notrack`, `fib`.
+    pub name: &'static str,
+    /// Whether this kernel can.
+    pub present: bool,
+}
+
+/// A rule of one expression that needs a feature.
+enum Candidate {
+    Ours(Instruction),
+    Other(fn() -> Builder),
+}
+
+impl nftnl::expr::Expression for Candidate {
+    fn to_expr(&self, rule: &Rule) -> std::ptr::NonNull<sys::nftnl_expr> {
+        match self {
+            Self::Ours(instruction) => Native(instruction).to_expr(rule),
+            Self::Other(build) => build().done(),
+        }
+    }
+}
+
+impl Netfilter {
+    /// Tries the features that Palisade uses or could use. Nothing of it stays, and nobody is notified: the last rule
+    /// of the batch goes into a chain that does not exist, so that the kernel always refuses the whole; which of the
+    /// other rules it refuses too is the answer.
+    ///
+    /// # Errors
+    /// When the kernel cannot be asked.
+    pub fn probe(&mut self) -> Result<Vec<Feature>, ReadError> {
+        let candidates = candidates();
+        let first = self.socket.sequences(candidates.len() + 5);
+        let table = Table::new(c"palisade-probe", ProtoFamily::Inet);
+        let chain = Chain::new(c"probe", &table);
+        let missing = Chain::new(c"missing", &table);
+        let create = flag::CREATE;
+        let buffer = &mut self.buffer;
+        buffer.clear();
+        buffer.begin(first);
+        let mut number = first;
+        let mut next = || {
+            number = number.wrapping_add(1);
+            number
+        };
+        buffer.object(&table, MsgType::Add, next(), create);
+        buffer.object(&chain, MsgType::Add, next(), create);
+        let mut asked = Vec::new();
+        for (name, candidate) in &candidates {
+            let mut rule = Rule::new(&chain);
+            rule.add_expr(candidate);
+            let number = next();
+            buffer.object(&rule, MsgType::Add, number, create | flag::APPEND);
+            asked.push((*name, number));
+        }
+        let last = next();
+        let rule = Rule::new(&missing);
+        buffer.object(&rule, MsgType::Add, last, create | flag::APPEND);
+        buffer.end(next(), 0);
+        self.socket.drain()?;
+        self.socket.send(self.buffer.bytes())?;
+        let refused = self.refused()?;
+        if !refused.contains(&last) {
+            return Err(ReadError::Malformed("a probe"));
+        }
+        Ok(asked
+            .into_iter()
+            .map(|(name, number)| Feature {
+                name,
+                present: !refused.contains(&number),
+            })
+            .collect())
+    }
+
+    /// Sequence numbers of refused messages.
+    fn refused(&mut self) -> Result<BTreeSet<u32>, ReadError> {
+        let mut refused = BTreeSet::new();
+        while let Some(datagram) = self.socket.receive(Wait::Never)? {
+            for message in Messages(datagram) {
+                match message.errno() {
+                    // Not allowed at all: an answer about us, not about the kernel.
+                    Some(errno @ libc::EPERM) if message.kind == control::ERROR => {
+                        let what = "its features";
+                        return Err(ReadError::Refused { what, errno });
+                    }
+                    Some(errno) if message.kind == control::ERROR && errno != 0 => {
+                        refused.insert(message.sequence);
+                    }
+                    _ => {}
+                }
+            }
+        }
+        Ok(refused)
+    }
+}
+
+fn candidates() -> Vec<(&'static str, Candidate)> {
+    use Candidate::{Other, Ours};
+    let log = |to| {
+        Ours(Instruction::Log {
+            prefix: CString::from(c"probe"),
+            to,
+        })
+    };
+    vec![
+        ("queue", Other(queue)),
+        ("xt-queue", Other(xt_queue)),
+        (
+            "ct-status",
+            Ours(Instruction::Ct {
+                key: load::CT_STATUS,
+                to: 0,
+            }),
+        ),
+        (
+            "reject",
+            Ours(Instruction::Reject {
+                kind: load::REJECT_ICMPX,
+                code: load::ICMPX_PORT_UNREACHABLE,
+            }),
+        ),
+        (
+            "log",
+            log(Log::Kernel {
+                level: load::LEVEL_INFO,
+            }),
+        ),
+        (
+            "nflog",
+            log(Log::Group {
+                group: 1,
+                snap: 96,
+                queue: 64,
+            }),
+        ),
+        (
+            "limit",
+            Ours(Instruction::Limit {
+                rate: 1,
+                unit: 1,
+                burst: 5,
+            }),
+        ),
+        ("notrack", Ours(Instruction::Notrack)),
+        ("fib", Other(fib)),
+    ]
+}
+
+fn queue() -> Builder {
+    Builder::new(c"queue")
+        .u16(sys::NFTNL_EXPR_QUEUE_NUM, 0)
+        .u16(sys::NFTNL_EXPR_QUEUE_TOTAL, 1)
+}
+
+/// The target of iptables: `xt_NFQ_info_v3`, three numbers, padded to eight bytes.
+fn xt_queue() -> Builder {
+    // Number 0, one queue, no flags, two bytes of padding.
+    let [low, high] = 1_u16.to_ne_bytes();
+    let info = [0, 0, low, high, 0, 0, 0, 0];
+    Builder::new(c"target")
+        .text(sys::NFTNL_EXPR_TG_NAME, c"NFQUEUE")
+        .u32(sys::NFTNL_EXPR_TG_REV, 3)
+        .owned(sys::NFTNL_EXPR_TG_INFO, &info)
+}
+
+/// `fib daddr type`.
+fn fib() -> Builder {
+    const TYPE: u32 = 3;
+    const DESTINATION: u32 = 2;
+    Builder::new(c"fib")
+        .u32(sys::NFTNL_EXPR_FIB_RESULT, TYPE)
+        .u32(sys::NFTNL_EXPR_FIB_FLAGS, DESTINATION)
+        .u32(sys::NFTNL_EXPR_FIB_DREG, 1)
+}
