@@ -1,7 +1,25 @@
-//! The node daemon.
+//! The node daemon: takes the compiled policy of its node from the control plane, and keeps the kernel in agreement.
+//!
+//! * [`run`] — what starts when;
+//! * [`sync`], [`session`] — the stream, and its protocol as a state machine;
+//! * [`reconcile`] — the one owner of kernel state; [`saved`] — the last good view on disk;
+//! * [`interfaces`] — links and addresses; [`servers`], [`connect`], [`certificate`] — the control plane and who we are to it;
+//! * [`http`], [`metrics`], [`report`] — what others are told.
+
+#![forbid(unsafe_code)]
+
 pub mod arguments;
 pub mod backoff;
+pub mod certificate;
+pub mod connect;
 pub mod durable;
+pub mod http;
 pub mod interfaces;
+pub mod metrics;
+pub mod reconcile;
+pub mod report;
+pub mod run;
 pub mod saved;
+pub mod servers;
 pub mod session;
+pub mod sync;

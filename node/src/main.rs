@@ -1,2 +1,46 @@
-//! (being written)
-fn main() {}
+//! `palisade-node`: reads the command line, sets up logs and the runtime, and hands over.
+
+use anyhow::{Context, Result};
+use clap::Parser;
+use palisade_netfilter::Netfilter;
+use palisade_node::{
+    arguments::{Arguments, Command, Uninstall},
+    reconcile, run,
+};
+
+fn main() -> Result<()> {
+    let arguments = Arguments::parse();
+    tracing_subscriber::fmt()
+        .with_env_filter(
+            tracing_subscriber::EnvFilter::try_from_default_env()
+                .unwrap_or_else(|_| "info,netlink_packet_route=error,netlink_proto=error".into()),
+        )
+        .with_writer(std::io::stderr)
+        .init();
+    match arguments.command {
+        Command::Run(arguments) => tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .context("start the runtime")?
+            .block_on(run::run(arguments)),
+        Command::Uninstall(arguments) => uninstall(&arguments),
+        Command::Version => {
+            println!("palisade-node {}", env!("CARGO_PKG_VERSION"));
+            Ok(())
+        }
+    }
+}
+
+fn uninstall(arguments: &Uninstall) -> Result<()> {
+    let mut kernel = Netfilter::open().context("open a netfilter socket")?;
+    if reconcile::uninstall(&mut kernel).context("remove our tables")? {
+        println!("tables removed; nothing is enforced");
+    } else {
+        println!("no tables of ours");
+    }
+    if let (true, Some(dir)) = (arguments.purge, &arguments.state_dir) {
+        reconcile::purge(dir).with_context(|| format!("purge `{}`", dir.display()))?;
+        println!("`{}` removed", dir.display());
+    }
+    Ok(())
+}

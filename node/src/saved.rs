@@ -39,6 +39,8 @@ const JOURNAL_PREVIOUS: &str = "journal.previous";
 pub struct SavedView<'a> {
     /// Where it stands.
     pub position: Position,
+    /// Where its snapshot stands.
+    pub base: Position,
     /// Bytes of the snapshot: one put for each item.
     pub snapshot: &'a [u8],
     /// Bytes of each change since, in order.
@@ -181,9 +183,16 @@ impl Store {
             }) => {
                 let journal = self.open_journal()?;
                 let (record, chain) = format::good(&chain, &position);
-                journal.file.seek(SeekFrom::Start(length))?;
-                journal.file.write_all(&record)?;
-                journal.file.sync_data()?;
+                let file = &mut journal.file;
+                let written = file
+                    .seek(SeekFrom::Start(length))
+                    .and_then(|_| file.write_all(&record))
+                    .and_then(|()| file.sync_data());
+                if let Err(err) = written {
+                    // Not good after all: nobody may find it.
+                    let _ = file.set_len(journal.length);
+                    return Err(err);
+                }
                 journal.length = length + u64::try_from(record.len()).unwrap_or(u64::MAX);
                 journal.chain = chain;
                 Ok(())
@@ -410,6 +419,7 @@ impl<'a> Candidate<'a> {
             position: changes
                 .last()
                 .map_or(self.base.position, |(position, _)| *position),
+            base: self.base.position,
             snapshot: self.base.ops(),
             changes,
         }

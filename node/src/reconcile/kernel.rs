@@ -1,0 +1,62 @@
+//! What the reconciler needs of the kernel.
+
+use palisade_netfilter::{CommitError, Mismatch, Netfilter, ReadError};
+use palisade_policy::view::{Digest, Epoch, Position};
+use palisade_ruleset::{
+    ir::{Ruleset, SetName, TableName, Value, names},
+    plan::Plan,
+};
+
+/// Our tables in the kernel, or in a model of it.
+pub trait Kernel {
+    /// All of our tables.
+    ///
+    /// # Errors
+    /// As [`Netfilter::read`].
+    fn read(&mut self) -> Result<Ruleset, ReadError>;
+
+    /// One transaction.
+    ///
+    /// # Errors
+    /// As [`Netfilter::commit`]; then nothing changed, except after `Overrun`.
+    fn commit(&mut self, plan: &Plan) -> Result<(), CommitError>;
+
+    /// Reads back what the plan touched: whether it is as the plan left it.
+    ///
+    /// # Errors
+    /// What differs.
+    fn verify(&mut self, plan: &Plan) -> Result<(), Mismatch>;
+}
+
+impl Kernel for Netfilter {
+    fn read(&mut self) -> Result<Ruleset, ReadError> {
+        Self::read(self)
+    }
+
+    fn commit(&mut self, plan: &Plan) -> Result<(), CommitError> {
+        Self::commit(self, plan).map(drop)
+    }
+
+    fn verify(&mut self, plan: &Plan) -> Result<(), Mismatch> {
+        self.read_touched(plan).map(drop)
+    }
+}
+
+/// The position that the kernel enforces, as an element of ours says.
+pub fn kernel_position(ruleset: &Ruleset) -> Option<Position> {
+    let set = ruleset
+        .tables
+        .get(&TableName::Main)?
+        .sets
+        .get(&SetName::new(names::POSITION))?;
+    let Value::Position(bytes) = &set.elements.first()?.first else {
+        return None;
+    };
+    let (epoch, rest) = bytes.split_first_chunk::<16>()?;
+    let (digest, rest) = rest.split_first_chunk::<32>()?;
+    Some(Position {
+        epoch: Epoch(*epoch),
+        digest: Digest(*digest),
+        revision: u64::from_be_bytes(*rest.last_chunk::<8>()?),
+    })
+}

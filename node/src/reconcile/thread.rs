@@ -1,0 +1,319 @@
+//! The thread that owns the enforcer: commands, the kernel's notifications, and another attempt after trouble.
+
+use super::{Command, Enforcer, QUEUE, Reconciler, Seen, Standing, StartError, inventory};
+use crate::{
+    backoff::Backoff,
+    metrics::Metrics,
+    session::{Outcome, Transaction},
+};
+use palisade_netfilter::{Event, Monitor, Netfilter};
+use palisade_policy::packet::Environment;
+use std::{
+    io,
+    path::{Path, PathBuf},
+    thread::JoinHandle,
+    time::{Duration, Instant},
+};
+use tokio::{
+    io::unix::AsyncFd,
+    sync::{mpsc, oneshot, watch},
+};
+
+/// A reconciler at work.
+pub struct Running {
+    /// How to speak to it.
+    pub reconciler: Reconciler,
+    /// Ends after `stop`.
+    pub thread: JoinHandle<()>,
+}
+
+/// Starts the thread. Returns once the saved view, if there is one, is enforced, or cannot be.
+///
+/// # Errors
+/// Our tables cannot be read, or the state directory cannot be used.
+pub async fn start(
+    dir: &Path,
+    environment: Environment,
+    metrics: Metrics,
+) -> Result<Running, StartError> {
+    let (commands, queue) = mpsc::channel(QUEUE);
+    let (standing, standing_receiver) = watch::channel(Standing::default());
+    let (seen, seen_receiver) = watch::channel(Seen::default());
+    let (started, start) = oneshot::channel();
+    let dir: PathBuf = dir.to_owned();
+    let publisher = Publisher {
+        standing,
+        seen,
+        metrics,
+    };
+    let thread = std::thread::Builder::new()
+        .name("reconcile".to_owned())
+        .spawn(move || run(&dir, environment, queue, publisher, started))?;
+    match start.await {
+        Ok(Ok(())) => Ok(Running {
+            reconciler: Reconciler {
+                commands,
+                standing: standing_receiver,
+                seen: seen_receiver,
+            },
+            thread,
+        }),
+        Ok(Err(err)) => Err(err),
+        Err(_) => Err(io::Error::other("the reconciler ended while starting").into()),
+    }
+}
+
+struct Publisher {
+    standing: watch::Sender<Standing>,
+    seen: watch::Sender<Seen>,
+    metrics: Metrics,
+}
+
+impl Publisher {
+    fn publish(&self, enforcer: &Enforcer<Netfilter>) {
+        let standing = enforcer.standing();
+        let revision = |position: Option<palisade_policy::view::Position>| {
+            i64::try_from(position.map_or(0, |at| at.revision)).unwrap_or(i64::MAX)
+        };
+        self.metrics.held_revision.set(revision(standing.have));
+        self.metrics
+            .enforced_revision
+            .set(revision(standing.enforced));
+        self.metrics.troubled.set(enforcer.is_troubled().into());
+        self.standing.send_if_modified(|known| {
+            let changed = *known != standing;
+            *known = standing;
+            changed
+        });
+        let seen = enforcer.seen();
+        self.seen.send_if_modified(|known| {
+            let changed = *known != seen;
+            *known = seen;
+            changed
+        });
+    }
+}
+
+/// A foreign change is reported for this long.
+const NEWS: Duration = Duration::from_secs(600);
+
+fn run(
+    dir: &Path,
+    environment: Environment,
+    queue: mpsc::Receiver<Command>,
+    publisher: Publisher,
+    started: oneshot::Sender<Result<(), StartError>>,
+) {
+    // A small runtime of its own: waiting is asynchronous here, working is not.
+    let runtime = match tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+    {
+        Ok(runtime) => runtime,
+        Err(err) => {
+            let _ = started.send(Err(err.into()));
+            return;
+        }
+    };
+    runtime.block_on(async {
+        match Owner::open(dir, environment, queue, publisher) {
+            Ok(owner) => {
+                let _ = started.send(Ok(()));
+                owner.run().await;
+            }
+            Err(err) => {
+                let _ = started.send(Err(err));
+            }
+        }
+    });
+}
+
+/// What the thread has.
+struct Owner {
+    enforcer: Enforcer<Netfilter>,
+    monitor: AsyncFd<Monitor>,
+    queue: mpsc::Receiver<Command>,
+    publisher: Publisher,
+    patience: Backoff,
+    /// When to try again, while the kernel is not as it should be.
+    retry: Option<Instant>,
+    /// Until when the last foreign change is news.
+    news: Option<Instant>,
+}
+
+enum Next {
+    Command(Option<Command>),
+    Heard,
+    Retry,
+    Old,
+}
+
+impl Owner {
+    fn open(
+        dir: &Path,
+        environment: Environment,
+        queue: mpsc::Receiver<Command>,
+        publisher: Publisher,
+    ) -> Result<Self, StartError> {
+        let kernel = Netfilter::open()?;
+        // Listens before the first read, so that no change falls between.
+        #[expect(deprecated, reason = "the monitor shows its descriptor only as a number")]
+        let monitor = AsyncFd::new(Monitor::open(kernel.port())?)?;
+        let enforcer = Enforcer::start(dir, kernel, environment)?;
+        let mut owner = Self {
+            enforcer,
+            monitor,
+            queue,
+            publisher,
+            patience: Backoff::stream(),
+            retry: None,
+            news: None,
+        };
+        owner.after();
+        Ok(owner)
+    }
+
+    async fn run(mut self) {
+        loop {
+            match self.next().await {
+                Next::Command(None | Some(Command::Stop)) => return,
+                Next::Command(Some(command)) => self.command(command),
+                Next::Heard => self.heard(),
+                Next::Retry => self.enforcer.settle(),
+                Next::Old => {
+                    self.news = None;
+                    self.enforcer.forget_foreign();
+                }
+            }
+            self.after();
+        }
+    }
+
+    async fn next(&mut self) -> Next {
+        let at = |instant: Option<Instant>| async move {
+            match instant {
+                Some(instant) => tokio::time::sleep_until(instant.into()).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            biased;
+            command = self.queue.recv() => Next::Command(command),
+            ready = self.monitor.readable_mut() => {
+                if let Ok(mut ready) = ready {
+                    ready.clear_ready();
+                }
+                Next::Heard
+            }
+            () = at(self.retry) => Next::Retry,
+            () = at(self.news) => Next::Old,
+        }
+    }
+
+    fn command(&mut self, command: Command) {
+        match command {
+            Command::Transaction {
+                transaction,
+                received,
+                reply,
+            } => {
+                let outcome = self.transact(transaction, received);
+                // The answer first; what need not delay it after.
+                let _ = reply.send(outcome);
+                self.enforcer.tidy();
+            }
+            Command::Unchanged(position) => self.enforcer.unchanged(position),
+            Command::Environment { environment, done } => {
+                self.enforcer.set_environment(environment);
+                let _ = done.send(());
+            }
+            Command::Inventory(reply) => {
+                let _ = reply.send(inventory(&self.enforcer));
+            }
+            Command::Stop => {}
+        }
+    }
+
+    fn transact(&mut self, transaction: Transaction, received: Instant) -> Outcome {
+        let (revision, ops) = (transaction.to.revision, transaction.ops.len());
+        let result = self.enforcer.transact(transaction);
+        // Published before the answer: whoever was answered sees it.
+        self.publisher.publish(&self.enforcer);
+        let metrics = &self.publisher.metrics;
+        match result {
+            Ok(()) => {
+                let took = received.elapsed();
+                metrics.applied.inc();
+                metrics.apply_seconds.observe(took.as_secs_f64());
+                tracing::info!(revision, ops, ?took, "view enforced");
+                Outcome::Applied {
+                    micros: u64::try_from(took.as_micros()).unwrap_or(u64::MAX),
+                }
+            }
+            Err(rejection) => {
+                metrics.refused.inc();
+                let items: Vec<_> = rejection
+                    .items
+                    .iter()
+                    .map(|(id, _)| id.to_string())
+                    .collect();
+                tracing::warn!(
+                    revision,
+                    ?items,
+                    err = rejection.message,
+                    "view refused; the last good one stays"
+                );
+                Outcome::Rejected(rejection)
+            }
+        }
+    }
+
+    /// Takes all that is queued, and repairs once.
+    fn heard(&mut self) {
+        let mut who: Option<String> = None;
+        loop {
+            match self.monitor.get_mut().next_event() {
+                Ok(Some(Event::Changed {
+                    pid,
+                    command,
+                    tables,
+                    ..
+                })) => {
+                    if !tables.is_empty() {
+                        let command = command.unwrap_or_else(|| "a process".to_owned());
+                        who = Some(match pid {
+                            Some(pid) => format!("{command} (pid {pid})"),
+                            None => command,
+                        });
+                    }
+                }
+                Ok(Some(Event::Overrun)) => {
+                    who.get_or_insert_with(|| "somebody".to_owned());
+                }
+                Ok(None) => break,
+                Err(err) => {
+                    tracing::error!(%err, "notifications of nf_tables");
+                    break;
+                }
+            }
+        }
+        let Some(who) = who else { return };
+        let began = Instant::now();
+        if self.enforcer.repair(&who) {
+            self.publisher.metrics.foreign_changes.inc();
+            self.news = Some(Instant::now() + NEWS);
+            tracing::warn!(who, took = ?began.elapsed(), "our tables were changed by someone else; repaired");
+        }
+    }
+
+    fn after(&mut self) {
+        self.publisher.publish(&self.enforcer);
+        if !self.enforcer.is_troubled() {
+            self.patience.reset();
+            self.retry = None;
+        } else if self.retry.is_none_or(|at| at <= Instant::now()) {
+            let wait = self.patience.next(&mut rand::rng());
+            self.retry = Some(Instant::now() + wait);
+        }
+    }
+}

@@ -1,0 +1,86 @@
+//! What the node tells the control plane of its machine.
+
+use crate::reconcile::Seen;
+use palisade_policy::{packet::Environment, resolve::EndpointState};
+use palisade_proto::v1;
+use std::net::IpAddr;
+
+/// The report of what is seen.
+pub fn report(seen: &Seen) -> v1::NodeReport {
+    v1::NodeReport {
+        interfaces: interfaces(&seen.environment),
+        endpoints: seen
+            .endpoints
+            .iter()
+            .map(|(id, status)| {
+                let (state, reason) = match &status.state {
+                    EndpointState::Up => (v1::EndpointState::Up, String::new()),
+                    EndpointState::Down => (v1::EndpointState::Down, "interface down".to_owned()),
+                    EndpointState::Error(idle) => (v1::EndpointState::Error, idle.to_string()),
+                };
+                v1::EndpointStatus {
+                    endpoint: id.to_string(),
+                    state: state.into(),
+                    interfaces: status.interfaces.iter().map(ToString::to_string).collect(),
+                    reason,
+                }
+            })
+            .collect(),
+        conditions: seen
+            .conditions
+            .iter()
+            .map(|condition| v1::Condition {
+                r#type: condition.kind.to_owned(),
+                reason: condition.reason.to_owned(),
+                message: condition.message.clone(),
+            })
+            .collect(),
+        control_plane: seen
+            .environment
+            .control_plane
+            .iter()
+            .map(|socket| v1::SocketAddress {
+                address: octets(socket.ip()),
+                port: socket.port().into(),
+            })
+            .collect(),
+    }
+}
+
+fn interfaces(environment: &Environment) -> Vec<v1::Interface> {
+    environment
+        .interfaces
+        .iter()
+        .map(|(name, interface)| v1::Interface {
+            name: name.to_string(),
+            up: interface.up,
+            addresses: interface.addresses.iter().copied().map(octets).collect(),
+        })
+        .collect()
+}
+
+fn octets(address: IpAddr) -> Vec<u8> {
+    match address {
+        IpAddr::V4(address) => address.octets().to_vec(),
+        IpAddr::V6(address) => address.octets().to_vec(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use palisade_policy::{packet::Interface, wire::report_environment};
+
+    #[test]
+    fn the_control_plane_reads_the_machine_that_the_node_sees() {
+        let mut seen = Seen::default();
+        let interface = Interface {
+            up: true,
+            addresses: vec![[10, 0, 0, 1].into(), "fd00::1".parse().expect("address")],
+        };
+        seen.environment.interfaces.insert("eth0".into(), interface);
+        seen.environment.control_plane = vec!["10.0.0.9:7600".parse().expect("address")];
+        let read = report_environment(&report(&seen)).expect("valid");
+        assert_eq!(read, seen.environment);
+    }
+}

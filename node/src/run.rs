@@ -1,0 +1,180 @@
+//! Wires the daemon: what starts when, and how it ends.
+//!
+//! First the saved view is enforced, with no connection to anybody; only then the node enrols if it must, and connects.
+//! SIGTERM and SIGINT end the process and leave the rules.
+
+use crate::{
+    arguments::Run,
+    certificate::{Certificate, enroll, enrollment_server, keep_renewed},
+    connect::chain,
+    durable, http,
+    interfaces::{Interfaces, watch_interfaces},
+    metrics::Metrics,
+    reconcile::{self, Reconciler},
+    servers::Remembered,
+    sync::Sync,
+};
+use anyhow::{Context, Result};
+use palisade_policy::packet::Environment;
+use std::{net::SocketAddr, sync::Arc};
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    sync::watch,
+};
+
+/// Runs until a signal.
+///
+/// # Errors
+/// What keeps the daemon from starting. Once started, nothing but a signal ends it.
+pub async fn run(arguments: Run) -> Result<()> {
+    let dir = &arguments.state_dir;
+    durable::make_private_dir(dir).with_context(|| format!("make `{}`", dir.display()))?;
+    let mut terminate = signal(SignalKind::terminate()).context("wait for SIGTERM")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("wait for SIGINT")?;
+    let metrics = Metrics::default();
+    http::serve(arguments.http_listen, metrics.clone())
+        .await
+        .with_context(|| format!("listen on {}", arguments.http_listen))?;
+
+    let interfaces = watch_interfaces().await?;
+    let remembered = Remembered::new(dir, &arguments.server);
+    let (addresses, _) = watch::channel(remembered.load());
+    let environment = environment(&interfaces, &addresses.subscribe());
+    let running = reconcile::start(dir, environment, metrics.clone()).await?;
+    let reconciler = running.reconciler;
+    tokio::spawn(tell_ready(reconciler.clone(), metrics.clone()));
+    tokio::spawn(follow_machine(
+        interfaces,
+        addresses.subscribe(),
+        reconciler.clone(),
+    ));
+    let synced = tokio::spawn(join(
+        arguments,
+        addresses,
+        remembered,
+        reconciler.clone(),
+        metrics,
+    ));
+
+    let ended = tokio::select! {
+        _ = terminate.recv() => Ok(()),
+        _ = interrupt.recv() => Ok(()),
+        ended = synced => ended.context("the stream's task")?,
+    };
+    tracing::info!("stopping; the rules stay");
+    let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
+    reconciler.stop().await;
+    let _ = tokio::task::spawn_blocking(move || running.thread.join()).await;
+    ended
+}
+
+/// A certificate, from disk or by the token, then the stream for ever.
+async fn join(
+    arguments: Run,
+    addresses: watch::Sender<Vec<SocketAddr>>,
+    remembered: Remembered,
+    reconciler: Reconciler,
+    metrics: Metrics,
+) -> Result<()> {
+    let certificate = certificate(&arguments).await?;
+    tracing::info!(identity = %certificate.peer.identity, until = %certificate.peer.not_after, "enrolled");
+    let (current, certificates) = watch::channel(Arc::new(certificate));
+    let dir = arguments.state_dir.clone();
+    tokio::spawn(keep_renewed(dir, arguments.server.clone(), current));
+    let sync = Sync {
+        server: arguments.server,
+        remembered,
+        certificate: certificates,
+        reconciler,
+        addresses,
+        capabilities: Vec::new(),
+        metrics,
+    };
+    sync.run().await;
+    Ok(())
+}
+
+async fn certificate(arguments: &Run) -> Result<Certificate> {
+    let dir = &arguments.state_dir;
+    let there = Certificate::load(dir).context("read the certificate")?;
+    let token = match (there, &arguments.token) {
+        (Some(certificate), None) => return Ok(certificate),
+        (Some(certificate), Some(_)) if !certificate.has_expired() => return Ok(certificate),
+        (_, Some(token)) => token,
+        (None, None) => anyhow::bail!(
+            "not enrolled yet: give a join token with --token (`palisadectl token create`)"
+        ),
+    };
+    let name = match &arguments.node_name {
+        Some(name) => name.clone(),
+        None => host_name(),
+    };
+    let server = enrollment_server(&arguments.server, arguments.enroll_server.as_ref());
+    let mut backoff = crate::backoff::Backoff::stream();
+    loop {
+        match enroll(dir, &server, token, &name).await {
+            Ok(certificate) => return Ok(certificate),
+            Err(err) if err.is_final() => {
+                return Err(err).with_context(|| format!("enrol node `{name}` at {server}"));
+            }
+            Err(err) => {
+                let wait = backoff.next(&mut rand::rng());
+                tracing::warn!(err = %chain(&err), retry_in = ?wait, "not enrolled yet");
+                tokio::time::sleep(wait).await;
+            }
+        }
+    }
+}
+
+fn host_name() -> String {
+    rustix::system::uname()
+        .nodename()
+        .to_string_lossy()
+        .to_lowercase()
+}
+
+fn environment(
+    interfaces: &watch::Receiver<Interfaces>,
+    addresses: &watch::Receiver<Vec<SocketAddr>>,
+) -> Environment {
+    Environment {
+        interfaces: interfaces.borrow().clone(),
+        control_plane: addresses.borrow().clone(),
+    }
+}
+
+/// Changes of the machine, without any control plane.
+async fn follow_machine(
+    mut interfaces: watch::Receiver<Interfaces>,
+    mut addresses: watch::Receiver<Vec<SocketAddr>>,
+    reconciler: Reconciler,
+) {
+    loop {
+        interfaces.mark_unchanged();
+        addresses.mark_unchanged();
+        let environment = environment(&interfaces, &addresses);
+        reconciler.environment(environment).await;
+        tokio::select! {
+            changed = interfaces.changed() => if changed.is_err() { return },
+            changed = addresses.changed() => if changed.is_err() { return },
+        }
+    }
+}
+
+/// Once in sync and enforced: a log line, and the service manager.
+async fn tell_ready(reconciler: Reconciler, metrics: Metrics) {
+    let mut standing = reconciler.standing();
+    let enforced = standing
+        .wait_for(|standing| standing.enforced.is_some())
+        .await;
+    let revision = match enforced {
+        Ok(standing) => standing.enforced.map(|at| at.revision),
+        Err(_) => return,
+    };
+    if metrics.set_ready() {
+        tracing::info!(revision, "ready");
+        if let Err(err) = sd_notify::notify(&[sd_notify::NotifyState::Ready]) {
+            tracing::warn!(%err, "service manager not told");
+        }
+    }
+}

@@ -1,0 +1,272 @@
+//! The stream to the control plane: connects, speaks for a [`Session`], and comes back with growing patience.
+//!
+//! Owns no policy: transactions go to the reconciler, whose answer is the acknowledgement. Whatever ends a stream ends
+//! nothing else.
+
+use crate::{
+    arguments::Server,
+    backoff::Backoff,
+    certificate::Certificate,
+    connect::{chain, connect, resolve},
+    metrics::Metrics,
+    reconcile::{Reconciler, Seen},
+    report::report,
+    servers::Remembered,
+    session::{Closed, Effect, Event, Outcome, Session},
+};
+use palisade_identity::TlsError;
+use palisade_policy::packet::Environment;
+use palisade_proto::v1::{
+    StreamViewRequest, StreamViewResponse, node_sync_service_client::NodeSyncServiceClient,
+};
+use std::{
+    net::SocketAddr,
+    pin::Pin,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+use tokio::sync::{mpsc, watch};
+use tokio_stream::wrappers::ReceiverStream;
+
+/// Requests that wait to be sent; the session waits when it is full.
+const QUEUE: usize = 16;
+/// A report follows a change of interfaces at once, anything else after this time at the earliest.
+const REPORT_EVERY: Duration = Duration::from_secs(10);
+
+/// What the stream needs of the rest of the daemon.
+pub struct Sync {
+    /// The control plane.
+    pub server: Server,
+    /// Its addresses, kept.
+    pub remembered: Remembered,
+    /// The certificate, as it is renewed.
+    pub certificate: watch::Receiver<Arc<Certificate>>,
+    /// Who enforces.
+    pub reconciler: Reconciler,
+    /// Addresses of the control plane, for the exemption.
+    pub addresses: watch::Sender<Vec<SocketAddr>>,
+    /// Told in `Hello`.
+    pub capabilities: Vec<String>,
+    /// Figures.
+    pub metrics: Metrics,
+}
+
+/// Why a stream ended.
+#[derive(Debug, thiserror::Error)]
+enum Ended {
+    #[error(transparent)]
+    Connect(#[from] crate::connect::ConnectError),
+    #[error("certificate")]
+    Tls(#[from] TlsError),
+    #[error("the control plane ended the stream: {}", .0.message())]
+    Status(Box<tonic::Status>),
+    #[error("the control plane closed the stream")]
+    Closed,
+    #[error(transparent)]
+    Session(#[from] Closed),
+}
+
+impl Sync {
+    /// For ever.
+    pub async fn run(self) {
+        let mut backoff = Backoff::stream();
+        loop {
+            let mut welcome = false;
+            let ended = match self.stream(&mut welcome).await {
+                Ok(never) => match never {},
+                Err(ended) => ended,
+            };
+            self.metrics.connected.set(0);
+            if welcome {
+                backoff.reset();
+            }
+            let wait = backoff.next(&mut rand::rng());
+            tracing::warn!(err = %chain(&ended), retry_in = ?wait, "not connected to the control plane; policy stays");
+            tokio::time::sleep(wait).await;
+        }
+    }
+
+    async fn stream(&self, welcome: &mut bool) -> Result<std::convert::Infallible, Ended> {
+        let addresses = resolve(&self.server).await?;
+        self.exempt(&addresses).await;
+        let tls = self.certificate.borrow().tls()?;
+        let channel = connect(&self.server, &addresses, tls).await?;
+        let began = Instant::now();
+        let standing = *self.reconciler.standing().borrow();
+        let mut seen = self.reconciler.seen();
+        let (first, reported) = {
+            let seen = seen.borrow_and_update();
+            (report(&seen), Reported::now(&seen))
+        };
+        let (session, hello) = Session::begin(
+            standing.have,
+            standing.enforced,
+            first,
+            self.capabilities.clone(),
+            Duration::ZERO,
+        );
+        let (requests, outgoing) = mpsc::channel(QUEUE);
+        // Room for one is there.
+        let _ = requests.send(hello).await;
+        let mut client = NodeSyncServiceClient::new(channel);
+        let open = client.stream_view(ReceiverStream::new(outgoing));
+        let incoming = tokio::time::timeout(session.deadline(), open)
+            .await
+            .unwrap_or_else(|_| Err(tonic::Status::deadline_exceeded("no answer")))
+            .map_err(|status| Ended::Status(Box::new(status)))?
+            .into_inner();
+        let conversation = Conversation {
+            sync: self,
+            session,
+            requests,
+            seen,
+            began,
+            deciding: None,
+            reported,
+        };
+        conversation.run(incoming, welcome).await
+    }
+
+    /// Opens the way before it is walked: the addresses are exempt before the connection is made.
+    async fn exempt(&self, addresses: &[SocketAddr]) {
+        let changed = self.addresses.send_if_modified(|known| {
+            let changed = known != addresses;
+            if changed {
+                *known = addresses.to_vec();
+            }
+            changed
+        });
+        if changed {
+            self.remembered.save(addresses);
+            let mut environment = self.reconciler.seen().borrow().environment.clone();
+            environment.control_plane = addresses.to_vec();
+            self.reconciler.environment(environment).await;
+        }
+    }
+}
+
+type Deciding = Pin<Box<dyn Future<Output = Outcome> + Send>>;
+
+struct Conversation<'a> {
+    sync: &'a Sync,
+    session: Session,
+    requests: mpsc::Sender<StreamViewRequest>,
+    seen: watch::Receiver<Seen>,
+    began: Instant,
+    /// The transaction that the reconciler has; at most one.
+    deciding: Option<Deciding>,
+    reported: Reported,
+}
+
+/// The report sent last.
+struct Reported {
+    at: Instant,
+    environment: Environment,
+    /// Something else changed since.
+    stale: bool,
+}
+
+impl Conversation<'_> {
+    async fn run(
+        mut self,
+        mut incoming: tonic::Streaming<StreamViewResponse>,
+        welcome: &mut bool,
+    ) -> Result<std::convert::Infallible, Ended> {
+        loop {
+            let event = self.next(&mut incoming).await?;
+            let effects = self.session.on_event(event, self.began.elapsed());
+            if self.session.is_welcome() && !*welcome {
+                *welcome = true;
+                self.sync.metrics.connected.set(1);
+                self.sync.metrics.connections.inc();
+                tracing::info!(server = %self.sync.server, "connected to the control plane");
+            }
+            for effect in effects {
+                self.perform(effect).await?;
+            }
+        }
+    }
+
+    async fn next(
+        &mut self,
+        incoming: &mut tonic::Streaming<StreamViewResponse>,
+    ) -> Result<Event, Ended> {
+        loop {
+            let deadline = self.began + self.session.deadline();
+            let report_at = self.reported.at + REPORT_EVERY;
+            let deciding = async {
+                match &mut self.deciding {
+                    Some(deciding) => deciding.await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                biased;
+                outcome = deciding => {
+                    self.deciding = None;
+                    return Ok(Event::Decided(outcome));
+                }
+                message = incoming.message() => return match message {
+                    Ok(Some(message)) => Ok(Event::Message(message)),
+                    Ok(None) => Err(Ended::Closed),
+                    Err(status) => Err(Ended::Status(Box::new(status))),
+                },
+                Ok(()) = self.seen.changed() => {
+                    self.reported.stale = true;
+                    if self.seen.borrow().environment != self.reported.environment {
+                        return Ok(self.report());
+                    }
+                }
+                () = tokio::time::sleep_until(report_at.into()), if self.reported.stale => {
+                    return Ok(self.report());
+                }
+                () = tokio::time::sleep_until(deadline.into()) => return Ok(Event::Tick),
+            }
+        }
+    }
+
+    fn report(&mut self) -> Event {
+        let seen = self.seen.borrow_and_update();
+        self.reported = Reported::now(&seen);
+        Event::Report(report(&seen))
+    }
+
+    async fn perform(&mut self, effect: Effect) -> Result<(), Ended> {
+        let reconciler = &self.sync.reconciler;
+        match effect {
+            Effect::Send(request) => {
+                // A closed channel is a stream that ended; the next message says why.
+                let _ = self.requests.send(request).await;
+            }
+            Effect::Apply(transaction) => {
+                let received = Instant::now();
+                let reconciler = reconciler.clone();
+                self.deciding = Some(Box::pin(async move {
+                    reconciler.apply(transaction, received).await
+                }));
+            }
+            Effect::Unchanged(position) => reconciler.unchanged(position).await,
+            Effect::MakeInventory => {
+                let event = Event::Inventory(reconciler.inventory().await);
+                let effects = self.session.on_event(event, self.began.elapsed());
+                for effect in effects {
+                    if let Effect::Send(request) = effect {
+                        let _ = self.requests.send(request).await;
+                    }
+                }
+            }
+            Effect::Close(closed) => return Err(closed.into()),
+        }
+        Ok(())
+    }
+}
+
+impl Reported {
+    fn now(seen: &Seen) -> Self {
+        Self {
+            at: Instant::now(),
+            environment: seen.environment.clone(),
+            stale: false,
+        }
+    }
+}
