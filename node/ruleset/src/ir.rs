@@ -135,5 +135,6 @@ pub struct Ruleset {
 /// Names that the node looks for in the kernel.
 pub mod names {
     /// The set in the main table whose one element is the position that the kernel enforces.
-    pub const POSITION: &str = "position";
+    /// (`position` itself is a keyword of nft, which then could not read what it lists.)
+    pub const POSITION: &str = "enforced_position";
 }

@@ -1,0 +1,350 @@
+//! Small rulesets in full, as `nft -f` reads them.
+
+use crate::worlds;
+use expect_test::expect_file;
+use palisade_policy::{
+    class::{Class, ClassProfile, ClassTier, Direction, EndpointKind, PolicyList, TierDefault},
+    config::{DenyAction, EndpointToHostAction, Exemptions, Failsafe, LogLimit, NodeConfig},
+    endpoint::{Endpoint, InterfaceMatch},
+    ids::{ClassId, PolicyId, RuleId, SetId, TierName},
+    rule::{Action, EntityMatch, Match, Policy, PortMatch, PortRange, Protocol, Rule},
+    set::{IpSet, PortMember},
+    view::View,
+};
+use palisade_ruleset::{
+    lower::{LowerCache, Lowered, lower},
+    text,
+};
+use std::{
+    collections::BTreeMap,
+    io::Write as _,
+    process::{Command, Stdio},
+    sync::Arc,
+};
+
+fn node_config() -> NodeConfig {
+    let failsafe = |protocol, port, net: Option<&str>| Failsafe {
+        protocol,
+        port,
+        net: net.map(|net| net.parse().expect("a net")),
+    };
+    NodeConfig {
+        failsafe_inbound: vec![
+            failsafe(Protocol::TCP, 22, None),
+            failsafe(Protocol::UDP, 68, None),
+        ],
+        failsafe_outbound: vec![
+            failsafe(Protocol::TCP, 7600, None),
+            failsafe(Protocol::UDP, 53, Some("10.0.0.0/8")),
+        ],
+        exemptions: Exemptions::default(),
+        deny_action: DenyAction::Drop,
+        endpoint_to_host_action: EndpointToHostAction::Drop,
+        interface_prefixes: vec!["cali".to_owned()],
+        interface_exclude: vec!["kube-ipvs0".to_owned()],
+        accept_invalid: false,
+        ipv6: true,
+        mark_mask: 0xffff_0000,
+        log_limit: Some(LogLimit {
+            rate: 10,
+            seconds: 60,
+            burst: 5,
+        }),
+        allow_vxlan_from_workloads: false,
+        allow_ipip_from_workloads: false,
+        vxlan_port: 4789,
+    }
+}
+
+fn rule(id: u64, action: Action, matches: Match) -> Rule {
+    Rule {
+        id: RuleId(id),
+        action,
+        matches,
+    }
+}
+
+fn tcp(ranges: &[(u16, u16)]) -> Match {
+    Match {
+        protocol: Some(Protocol::TCP),
+        destination: EntityMatch {
+            ports: PortMatch {
+                ranges: ranges
+                    .iter()
+                    .filter_map(|(a, b)| PortRange::new(*a, *b))
+                    .collect(),
+                sets: Vec::new(),
+            },
+            ..EntityMatch::default()
+        },
+        ..Match::default()
+    }
+}
+
+fn from(mut matches: Match, set: &str) -> Match {
+    matches.source.sets = vec![SetId::from(set)];
+    matches
+}
+
+/// Allows one TCP port from a set.
+pub fn port_policy(port: u16, set: &str) -> Policy {
+    Policy {
+        ingress: vec![rule(
+            u64::from(port) + 1,
+            Action::Allow,
+            from(tcp(&[(port, port)]), set),
+        )],
+        ..Policy::default()
+    }
+}
+
+fn sets() -> BTreeMap<SetId, Arc<IpSet>> {
+    let nets =
+        |nets: &[&str]| IpSet::Nets(nets.iter().map(|n| n.parse().expect("a net")).collect());
+    let web = PortMember {
+        address: "10.0.0.7".parse().expect("an address"),
+        protocol: Protocol::TCP,
+        port: 8080,
+    };
+    BTreeMap::from([
+        (
+            "s:01".into(),
+            Arc::new(nets(&["10.0.0.5/32", "fd00::5/128"])),
+        ),
+        (
+            "s:02".into(),
+            Arc::new(nets(&[
+                "10.1.0.0/16",
+                "10.1.2.0/24",
+                "10.2.0.0/16",
+                "10.4.0.1/32",
+            ])),
+        ),
+        ("p:01".into(), Arc::new(IpSet::Ports([web].into()))),
+    ])
+}
+
+/// One `eth0` with these tiers inbound, and nothing outbound.
+fn view(policies: Vec<(String, Policy)>, profiles: Vec<ClassProfile>) -> View {
+    let class = |direction, tiers, profiles| Class {
+        list: PolicyList::Normal,
+        direction,
+        endpoint: EndpointKind::Host,
+        tiers,
+        profiles,
+    };
+    let tier = ClassTier {
+        name: TierName::from("default"),
+        default: TierDefault::Deny,
+        policies: policies
+            .iter()
+            .filter(|(name, _)| name.starts_with("gnp/"))
+            .map(|(name, _)| PolicyId::from(name.as_str()))
+            .collect(),
+        staged: Vec::new(),
+    };
+    let classes = [
+        class(Direction::Ingress, vec![tier], profiles),
+        class(Direction::Egress, Vec::new(), Vec::new()),
+    ];
+    let of = |class: &Class| ((class.list, class.direction), ClassId::of(class));
+    let endpoint = Endpoint {
+        kind: EndpointKind::Host,
+        interface: InterfaceMatch::Named("eth0".into()),
+        addresses: Vec::new(),
+        classes: classes.iter().map(of).collect(),
+    };
+    View {
+        config: Arc::new(node_config()),
+        endpoints: BTreeMap::from([("hep/h0".into(), Arc::new(endpoint))]),
+        classes: classes
+            .into_iter()
+            .map(|class| (ClassId::of(&class), Arc::new(class)))
+            .collect(),
+        policies: policies
+            .into_iter()
+            .map(|(name, policy)| (PolicyId::from(name.as_str()), Arc::new(policy)))
+            .collect(),
+        sets: sets(),
+    }
+}
+
+/// Something of everything.
+pub fn small_view() -> View {
+    let named = Match {
+        protocol: Some(Protocol::TCP),
+        destination: EntityMatch {
+            ports: PortMatch {
+                ranges: vec![PortRange::single(443)],
+                sets: vec!["p:01".into()],
+            },
+            ..EntityMatch::default()
+        },
+        ..Match::default()
+    };
+    let log = Action::Log {
+        prefix: "seen: ".to_owned(),
+    };
+    let policy = Policy {
+        ingress: vec![
+            rule(1, Action::Deny, from(Match::default(), "s:02")),
+            rule(2, log, tcp(&[(80, 80)])),
+            rule(
+                3,
+                Action::Allow,
+                from(tcp(&[(80, 80), (8000, 8100)]), "s:01"),
+            ),
+            rule(4, Action::Pass, tcp(&[(8050, 8050)])),
+            rule(5, Action::Allow, named),
+            rule(
+                6,
+                Action::Allow,
+                Match {
+                    protocol: Some(Protocol::UDP),
+                    ..Match::default()
+                },
+            ),
+        ],
+        ..Policy::default()
+    };
+    let allow = Policy {
+        ingress: vec![rule(7, Action::Allow, Match::default())],
+        ..Policy::default()
+    };
+    view(
+        vec![
+            ("gnp/web".to_owned(), policy),
+            ("profile/open".to_owned(), allow),
+        ],
+        vec![ClassProfile::Present("profile/open".into())],
+    )
+}
+
+/// So many policies of one port each.
+pub fn wide_view(policies: u16) -> View {
+    let one = |n: u16| (format!("gnp/p{n:04}"), port_policy(n, "s:01"));
+    view((0..policies).map(one).collect(), Vec::new())
+}
+
+fn lowered(view: &View) -> Lowered {
+    let position = worlds::position(1);
+    lower(
+        view,
+        &worlds::environment(),
+        Some(&position),
+        &mut LowerCache::new(),
+    )
+}
+
+fn golden(name: &str, view: &View) {
+    let lowered = lowered(view);
+    assert_eq!(lowered.faults, vec![]);
+    let text = text::render(&lowered.ruleset);
+    expect_file![format!(
+        "{}/tests/goldens/{name}.nft",
+        env!("CARGO_MANIFEST_DIR")
+    )]
+    .assert_eq(&text);
+    nft_accepts(name, &text);
+}
+
+/// Asks `nft --check` in a network namespace of its own; says so where that cannot be asked.
+fn nft_accepts(name: &str, text: &str) {
+    let spawned = Command::new("unshare")
+        .args(["-n", "nft", "--check", "-f", "-"])
+        .stdin(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn();
+    let asked = spawned.and_then(|mut child| {
+        if let Some(mut stdin) = child.stdin.take() {
+            // A child that cannot run closes its end; its status says so.
+            let _ = stdin.write_all(text.as_bytes());
+        }
+        child.wait_with_output()
+    });
+    let complaint = match asked {
+        Ok(output) if output.status.success() => return,
+        Ok(output) => String::from_utf8_lossy(&output.stderr).into_owned(),
+        Err(err) => err.to_string(),
+    };
+    let cannot = ["No such file", "Operation not permitted", "unshare failed"];
+    assert!(
+        cannot.iter().any(|reason| complaint.contains(reason)),
+        "nft refuses {name}: {complaint}"
+    );
+    assert!(
+        std::env::var("PALISADE_REQUIRE").is_err(),
+        "nft could not be asked: {complaint}"
+    );
+    eprintln!("SKIPPED: nft --check of {name}: {complaint}");
+}
+
+#[test]
+fn without_endpoint_the_stages_accept() {
+    let mut view = small_view();
+    view.endpoints.clear();
+    golden("no_endpoint", &view);
+}
+
+#[test]
+fn a_tier_is_an_index() {
+    golden("index", &small_view());
+}
+
+#[test]
+fn rejects_have_chains_of_their_own() {
+    let mut view = small_view();
+    let mut config = node_config();
+    config.deny_action = DenyAction::Reject;
+    config.ipv6 = false;
+    view.config = Arc::new(config);
+    golden("reject", &view);
+}
+
+#[test]
+fn a_default_endpoint_leaves_loopback_alone() {
+    let mut view = small_view();
+    let mut endpoint = (*view.endpoints[&"hep/h0".into()]).clone();
+    endpoint.interface = InterfaceMatch::Any;
+    view.endpoints.insert("hep/h0".into(), Arc::new(endpoint));
+    golden("default_endpoint", &view);
+}
+
+#[test]
+fn too_many_copies_make_a_plain_chain() {
+    let mut policies = Vec::new();
+    for n in 0..60 {
+        policies.push((format!("gnp/p{n:02}a"), port_policy(n, "s:01")));
+        let all = Policy {
+            ingress: vec![rule(
+                1000 + u64::from(n),
+                Action::Allow,
+                from(Match::default(), "s:02"),
+            )],
+            ..Policy::default()
+        };
+        policies.push((format!("gnp/p{n:02}b"), all));
+    }
+    let lowered = lowered(&view(policies, Vec::new()));
+    assert_eq!(lowered.plain.len(), 1);
+    assert_eq!(lowered.plain.first().map(|tier| tier.rules), Some(120));
+    nft_accepts("plain", &text::render(&lowered.ruleset));
+}
+
+#[test]
+fn a_missing_policy_denies_and_is_named() {
+    let mut view = small_view();
+    view.policies.remove(&PolicyId::from("gnp/web"));
+    let lowered = lowered(&view);
+    assert_eq!(lowered.faults.len(), 1);
+    let table = lowered.ruleset.tables.values().next().expect("a table");
+    let map = table
+        .maps
+        .get(&palisade_ruleset::ir::SetName::new("input_if"))
+        .expect("the dispatch");
+    assert!(
+        map.elements
+            .values()
+            .all(|verdict| *verdict == palisade_ruleset::ir::Verdict::Drop)
+    );
+}

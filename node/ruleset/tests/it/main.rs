@@ -1,0 +1,7 @@
+//! The laws of rulesets: what is lowered judges as the policy says, and plans lead where they should.
+
+mod goldens;
+mod ladder;
+
+mod plans;
+mod worlds;
