@@ -4,7 +4,7 @@ mod instruction;
 mod object;
 mod set;
 
-pub(crate) use object::{ReadChain, chain, rule};
+pub(crate) use object::{FOREIGN, ReadChain, chain, rule};
 pub(crate) use set::{Definition, RawElement, assemble, definition, elements};
 
 #[cfg(test)]

@@ -24,9 +24,9 @@ pub(crate) mod kind {
 pub(crate) mod attribute {
     /// The table's name, in every kind of message.
     pub(crate) const TABLE: usize = 1;
+    pub(crate) const TABLE_FLAGS: usize = 2;
     pub(crate) const CHAIN_NAME: usize = 3;
     pub(crate) const CHAIN_HOOK: usize = 4;
-    pub(crate) const CHAIN_POLICY: usize = 5;
     pub(crate) const CHAIN_TYPE: usize = 7;
     pub(crate) const HOOK_NUMBER: usize = 1;
     pub(crate) const HOOK_PRIORITY: usize = 2;
@@ -51,6 +51,9 @@ pub(crate) mod attribute {
     pub(crate) const GENERATION_PID: usize = 2;
     pub(crate) const GENERATION_COMMAND: usize = 3;
 }
+
+/// `NFT_TABLE_F_DORMANT`: the table's chains see no packets.
+pub(crate) const DORMANT: u32 = 1;
 
 /// Flags of sets and of their elements.
 pub(crate) mod set {

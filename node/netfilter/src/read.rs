@@ -4,18 +4,15 @@ use crate::{
     Netfilter, ReadError,
     commit::control,
     decode::{self, RawElement},
-    kernel::{INET, attribute as a, kind},
+    kernel::{DORMANT, INET, attribute as a, kind},
     message::{Attributes, Message, Messages, be32, text},
     request::Requests,
     socket::Wait,
 };
 use palisade_ruleset::ir::{
-    Chain, Expression, Map, Rule, Ruleset, Set, SetName, Shape, Table, TableName, Verdict, names,
+    Chain, Map, Ruleset, Set, SetName, Shape, Table, TableName, Verdict, names,
 };
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-};
+use std::{collections::BTreeMap, sync::Arc};
 
 mod touched;
 
@@ -38,7 +35,8 @@ impl<E: Into<ReadError>> From<E> for Attempt {
 
 impl Netfilter {
     /// All of our tables as they are, of one generation. What we would not have written reads as
-    /// [`Expression::Foreign`], or as a set of a shape that its name never has, so that it equals nothing desired.
+    /// [`palisade_ruleset::ir::Expression::Foreign`], as a set of a shape that its name never has, or as a base that
+    /// no chain has, so that it equals nothing desired. A dormant table has only such bases.
     ///
     /// # Errors
     /// When the kernel cannot be read, or never stood still.
@@ -111,8 +109,13 @@ impl Netfilter {
     fn attempt(&mut self) -> Result<(Ruleset, u32), Attempt> {
         let before = self.generation()?;
         let mut ruleset = Ruleset::default();
-        for table in self.tables()? {
-            let read = self.table(table)?;
+        for (table, dormant) in self.tables()? {
+            let mut read = self.table(table)?;
+            if dormant {
+                // It enforces nothing, whatever it holds: it must be made anew.
+                let bases = read.chains.values_mut().filter_map(|c| c.base.as_mut());
+                bases.for_each(|base| *base = decode::FOREIGN);
+            }
             ruleset.tables.insert(table, read);
         }
         if self.generation()? == before {
@@ -122,10 +125,14 @@ impl Netfilter {
         }
     }
 
-    fn tables(&mut self) -> Result<BTreeSet<TableName>, Attempt> {
-        let mut tables = BTreeSet::new();
+    /// Our tables that exist, and whether they sleep.
+    fn tables(&mut self) -> Result<BTreeMap<TableName, bool>, Attempt> {
+        let mut tables = BTreeMap::new();
         self.dump("tables", kind::GET_TABLE, &[], |message| {
-            tables.extend(table_of(message));
+            if let Some(table) = table_of(message) {
+                let flags = message.attributes().get(a::TABLE_FLAGS).and_then(be32)?;
+                tables.insert(table, flags & DORMANT != 0);
+            }
             Some(())
         })?;
         Ok(tables)
@@ -136,9 +143,7 @@ impl Netfilter {
         self.dump("chains", kind::GET_CHAIN, &[], |message| {
             if table_of(message) == Some(name) {
                 let chain = decode::chain(message.attributes())?;
-                let first = chain.foreign.map(Expression::Foreign);
-                let rules: Vec<_> = first.map(|e| Rule::new(vec![e])).into_iter().collect();
-                chains.insert(chain.name, (chain.base, rules));
+                chains.insert(chain.name, (chain.base, Vec::new()));
             }
             Some(())
         })?;

@@ -9,48 +9,47 @@ use crate::{
 use palisade_policy::ids::RuleId;
 use palisade_ruleset::ir::{Base, ChainName, Expression, Hook, Rule};
 
-/// A chain, and what is foreign about it: a type or policy that we never give.
+/// A chain, without its rules.
 #[derive(PartialEq, Eq, Debug)]
 pub(crate) struct ReadChain {
     pub(crate) name: ChainName,
     pub(crate) base: Option<Base>,
-    pub(crate) foreign: Option<String>,
 }
 
-/// A chain of a message; absent when the message makes no sense.
+/// A base that is never desired, so that what reads so is replaced.
+pub(crate) const FOREIGN: Base = Base {
+    hook: Hook::Prerouting,
+    priority: i32::MIN,
+};
+
+/// A chain of a message; absent when the message makes no sense. A type or hook that we never give reads as
+/// [`FOREIGN`]. The policy is not looked at: every base chain of ours ends in a verdict, so that none is ever reached.
 pub(crate) fn chain(attributes: Attributes<'_>) -> Option<ReadChain> {
-    const ACCEPT: u32 = 1;
     let table = attributes.table::<8>();
     let name = ChainName::new(text(table[a::CHAIN_NAME]?)?);
-    let Some(hook) = table[a::CHAIN_HOOK] else {
-        return Some(ReadChain {
-            name,
-            base: None,
-            foreign: None,
-        });
+    let base = match table[a::CHAIN_HOOK] {
+        None => None,
+        Some(hook) => {
+            let hook = Attributes(hook).table::<5>();
+            let number = be32(hook[a::HOOK_NUMBER]?)?;
+            let priority = i32::from_be_bytes(hook[a::HOOK_PRIORITY]?.try_into().ok()?);
+            let filter = table[a::CHAIN_TYPE].and_then(text) == Some("filter");
+            let hook = hook_of(number).filter(|_| filter);
+            Some(hook.map_or(FOREIGN, |hook| Base { hook, priority }))
+        }
     };
-    let hook = Attributes(hook).table::<5>();
-    let number = be32(hook[a::HOOK_NUMBER]?)?;
-    let priority = i32::from_be_bytes(hook[a::HOOK_PRIORITY]?.try_into().ok()?);
-    let kind = table[a::CHAIN_TYPE].and_then(text);
-    let policy = table[a::CHAIN_POLICY].and_then(be32);
-    let place = match number {
+    Some(ReadChain { name, base })
+}
+
+const fn hook_of(number: u32) -> Option<Hook> {
+    match number {
         0 => Some(Hook::Prerouting),
         1 => Some(Hook::Input),
         2 => Some(Hook::Forward),
         3 => Some(Hook::Output),
         4 => Some(Hook::Postrouting),
         _ => None,
-    };
-    let ours = kind == Some("filter") && policy == Some(ACCEPT) && place.is_some();
-    Some(ReadChain {
-        name,
-        base: Some(Base {
-            hook: place.unwrap_or(Hook::Prerouting),
-            priority,
-        }),
-        foreign: (!ours).then(|| format!("type {kind:?} hook {number} policy {policy:?}")),
-    })
+    }
 }
 
 /// The chain of a rule, and the rule.

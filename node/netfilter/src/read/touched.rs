@@ -102,7 +102,7 @@ impl Netfilter {
         }
         if !expected.tables.is_empty() {
             dumped = true;
-            replies.seen.tables = self.tables()?;
+            replies.seen.tables = self.tables()?.into_keys().collect();
         }
         if dumped {
             replies.generations.push(self.generation()?);

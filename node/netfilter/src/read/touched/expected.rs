@@ -174,8 +174,7 @@ impl<'p> Expected<'p> {
                 let seen = seen.chains.get(&(*table, (*name).clone()));
                 let same = match (expected, seen) {
                     (Some(expected), Some(seen)) => {
-                        !seen.foreign
-                            && expected.base.is_none_or(|base| base == seen.base)
+                        expected.base.is_none_or(|base| base == seen.base)
                             && expected.rules.same(&seen.rules)
                     }
                     (None, None) => true,

@@ -15,8 +15,6 @@ pub(super) struct Seen {
 
 pub(super) struct SeenChain {
     pub(super) base: Option<Base>,
-    /// Of a type or policy that we never give.
-    pub(super) foreign: bool,
     pub(super) rules: Vec<Rule>,
 }
 
@@ -29,7 +27,7 @@ pub(super) struct SeenSet {
 }
 
 impl Seen {
-    /// Everything of a ruleset. A foreign chain begins with a foreign rule there.
+    /// Everything of a ruleset.
     pub(super) fn of(ruleset: Ruleset) -> Self {
         let mut seen = Self::default();
         for (table, content) in ruleset.tables {
@@ -37,7 +35,6 @@ impl Seen {
             for (name, chain) in content.chains {
                 let chain = SeenChain {
                     base: chain.base,
-                    foreign: false,
                     rules: chain.rules.to_vec(),
                 };
                 seen.chains.insert((table, name), chain);
@@ -78,7 +75,6 @@ impl Seen {
     pub(super) fn chain(&mut self, table: TableName, chain: ReadChain) {
         let seen = SeenChain {
             base: chain.base,
-            foreign: chain.foreign.is_some(),
             rules: Vec::new(),
         };
         self.chains.insert((table, chain.name), seen);
