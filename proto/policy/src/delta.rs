@@ -154,6 +154,11 @@ impl Held {
         &self.view
     }
 
+    /// The view alone.
+    pub fn into_view(self) -> View {
+        self.view
+    }
+
     /// Its digest.
     pub fn digest(&self) -> Digest {
         self.digest

@@ -3,14 +3,16 @@
 //! Law c: applying `diff(a, b)` to `a` gives `b`.
 
 use crate::{
+    delta::Held,
     digest::ItemHash,
+    fault::{ItemFault, Reason, Refusal},
     frame::delimited,
     ids::SetId,
     item::{ItemId, ItemKind},
     members::Members,
-    set::Member,
+    set::{IpSet, Member},
     view::{Digest, View},
-    wire::{self, Body},
+    wire::{self, Body, Op},
 };
 use bytes::Bytes;
 use palisade_proto::v1::{self, view_op};
@@ -95,6 +97,26 @@ impl Item {
         self.put.get_or_init(encode).clone()
     }
 
+    /// The decoded operation that makes it.
+    fn op(&self) -> Result<Op, Reason> {
+        match &self.content {
+            Content::Body(body) => Ok(Op::Put {
+                id: self.id.clone(),
+                hash: self.hash,
+                body: Body::decode(&self.id, body)?,
+            }),
+            Content::Set(members) => {
+                let id = SetId::new(Arc::clone(&self.id.id));
+                let holds_ports = id.holds_ports().ok_or(Reason::Id)?;
+                let set = IpSet::from_members(holds_ports, members.iter().copied());
+                Ok(Op::PutSet {
+                    id,
+                    set: Arc::new(set.ok_or(Reason::Shape)?),
+                })
+            }
+        }
+    }
+
     /// The operation that makes it from an older version of the same item.
     fn change(&self, old: &Self) -> Bytes {
         let (Content::Set(before), Content::Set(after)) = (&old.content, &self.content) else {
@@ -147,6 +169,28 @@ impl ItemTable {
             table.insert(Arc::new(Item::set(id, members, hash)));
         }
         table
+    }
+
+    /// Back to the typed view, for those who judge packets by it.
+    ///
+    /// # Errors
+    /// The items are not those of a valid view.
+    pub fn to_view(&self) -> Result<View, Refusal> {
+        let mut faults = Vec::new();
+        let mut ops = Vec::with_capacity(self.len());
+        for item in self.iter() {
+            match item.op() {
+                Ok(op) => ops.push(op),
+                Err(reason) => faults.push(ItemFault {
+                    item: item.id.clone(),
+                    reason,
+                }),
+            }
+        }
+        if !faults.is_empty() {
+            return Err(Refusal::Items(faults));
+        }
+        Held::from_snapshot(ops, &self.digest).map(Held::into_view)
     }
 
     /// Equal digests are equal views.
