@@ -6,6 +6,12 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 use serde::Deserialize;
 
+mod probe;
+mod protocol;
+
+pub use probe::Probe;
+pub use protocol::{Name, Protocol};
+
 /// One scenario file.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -139,59 +145,6 @@ pub struct Listener {
     pub port: u16,
 }
 
-/// A protocol as probes and listeners name it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
-#[serde(untagged)]
-pub enum Protocol {
-    /// By name.
-    Named(Name),
-    /// By IP protocol number: raw packets.
-    Number(u8),
-}
-
-/// The protocols that have names here.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Name {
-    /// TCP.
-    Tcp,
-    /// UDP.
-    Udp,
-    /// SCTP.
-    Sctp,
-    /// ICMP: echo or timestamp request.
-    Icmp,
-    /// ICMPv6 echo request.
-    Icmp6,
-}
-
-impl Protocol {
-    /// TCP.
-    pub const TCP: Self = Self::Named(Name::Tcp);
-    /// UDP.
-    pub const UDP: Self = Self::Named(Name::Udp);
-    /// ICMP.
-    pub const ICMP: Self = Self::Named(Name::Icmp);
-
-    /// True where connections of one pair of addresses cannot be told apart by ports or ids.
-    pub fn is_portless(self) -> bool {
-        matches!(self, Self::Number(_))
-    }
-}
-
-impl std::fmt::Display for Protocol {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Named(Name::Tcp) => f.write_str("tcp"),
-            Self::Named(Name::Udp) => f.write_str("udp"),
-            Self::Named(Name::Sctp) => f.write_str("sctp"),
-            Self::Named(Name::Icmp) => f.write_str("icmp"),
-            Self::Named(Name::Icmp6) => f.write_str("icmp6"),
-            Self::Number(number) => write!(f, "protocol {number}"),
-        }
-    }
-}
-
 /// A static route.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -289,99 +242,6 @@ pub struct NetworkChange {
     /// Forget what addresses neighbours have.
     #[serde(default)]
     pub flush_neighbours: bool,
-}
-
-/// One probe and what it must show.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Probe {
-    /// Who sends.
-    pub from: String,
-    /// Who must get it.
-    pub to: String,
-    /// What is sent.
-    pub proto: Protocol,
-    /// Destination port.
-    #[serde(default)]
-    pub port: u16,
-    /// Whether it must get there and the answer back.
-    pub allow: bool,
-    /// For people.
-    pub note: Option<String>,
-    /// 4 or 6; default 4, or 6 for `icmp6`.
-    pub family: Option<u8>,
-    /// Replaces the destination address.
-    pub to_address: Option<IpAddr>,
-    /// Replaces the source address; crafted where the sender does not own it.
-    pub from_address: Option<IpAddr>,
-    /// Fixes the source port.
-    pub sport: Option<u16>,
-    /// Echo request unless 13, a timestamp request.
-    pub icmp_type: Option<u8>,
-    /// Only arrival counts.
-    #[serde(default)]
-    pub one_way: bool,
-}
-
-impl Probe {
-    /// A plain probe over IPv4.
-    pub fn new(from: &str, to: &str, proto: Protocol, port: u16, allow: bool) -> Self {
-        let (from, to) = (from.to_owned(), to.to_owned());
-        Self {
-            from,
-            to,
-            proto,
-            port,
-            allow,
-            note: None,
-            family: None,
-            to_address: None,
-            from_address: None,
-            sport: None,
-            icmp_type: None,
-            one_way: false,
-        }
-    }
-
-    /// True where it goes over IPv6.
-    pub fn is_ipv6(&self) -> bool {
-        self.family == Some(6)
-            || self.proto == Protocol::Named(Name::Icmp6)
-            || self.to_address.is_some_and(|address| address.is_ipv6())
-    }
-
-    /// True where connection tracking could decide the outcome, so that its memory must go first.
-    pub fn reuses_a_tuple(&self) -> bool {
-        self.sport.is_some() || self.proto.is_portless()
-    }
-}
-
-impl std::fmt::Display for Probe {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{} -> {} {}", self.from, self.to, self.proto)?;
-        if self.port != 0 {
-            write!(f, "/{}", self.port)?;
-        }
-        if let Some(kind) = self.icmp_type {
-            write!(f, " type {kind}")?;
-        }
-        if let Some(address) = self.to_address {
-            write!(f, " at {address}")?;
-        }
-        if let Some(address) = self.from_address {
-            write!(f, " as {address}")?;
-        }
-        if let Some(port) = self.sport {
-            write!(f, " from port {port}")?;
-        }
-        if self.is_ipv6() {
-            f.write_str(" over ipv6")?;
-        }
-        if self.one_way {
-            f.write_str(" one way")?;
-        }
-        Ok(())
-    }
 }
 
 /// A connection opened and kept.
