@@ -74,13 +74,15 @@ pub(super) fn may_match(matches: &Match, protocol: Protocol) -> bool {
     matches.protocol.is_none_or(|p| p == protocol) && matches.not_protocol != Some(protocol)
 }
 
-/// Nothing but protocol and numeric destination ports is asked.
+/// Some port must be right, so that only TCP, UDP and SCTP can match.
+pub(super) fn wants_ports(matches: &Match) -> bool {
+    !matches.source.ports.is_empty() || !matches.destination.ports.is_empty()
+}
+
+/// Nothing but protocol and destination ports is asked.
 pub(super) fn is_bare(matches: &Match) -> bool {
     let only_ports = EntityMatch {
-        ports: PortMatch {
-            ranges: matches.destination.ports.ranges.clone(),
-            sets: Vec::new(),
-        },
+        ports: matches.destination.ports.clone(),
         ..EntityMatch::default()
     };
     matches.family.is_none()
@@ -136,7 +138,7 @@ impl Context<'_> {
         to: &mut Vec<NftRule>,
     ) -> Result<(), Reason> {
         let matches = &rule.matches;
-        for family in self.families(matches, decided) {
+        for family in self.families(matches, decided, port) {
             for mut expressions in self.conjunctions(matches, family, decided, port)? {
                 self.act(&rule.action, &mut expressions);
                 to.push(NftRule::new(expressions).of(rule.id));
@@ -161,7 +163,7 @@ impl Context<'_> {
     }
 
     /// The families that need a rule each; `None`: one rule serves both.
-    fn families(&self, matches: &Match, decided: Decided<'_>) -> Vec<Option<Family>> {
+    fn families(&self, matches: &Match, decided: Decided<'_>, port: Port) -> Vec<Option<Family>> {
         let protocol = known(matches, decided);
         let implied = match (matches.icmp.or(matches.not_icmp), protocol) {
             (Some(_), Some(Protocol::ICMP)) => Some(Family::V4),
@@ -173,10 +175,11 @@ impl Context<'_> {
                 && e.not_nets.is_empty()
                 && e.sets.is_empty()
                 && e.not_sets.is_empty()
-                && e.ports.sets.is_empty()
                 && e.not_ports.sets.is_empty())
         };
-        let addresses = asks(&matches.source) || asks(&matches.destination);
+        let named = !matches.source.ports.sets.is_empty()
+            || (port != Port::Hit && !matches.destination.ports.sets.is_empty());
+        let addresses = named || asks(&matches.source) || asks(&matches.destination);
         if matches.family.is_none() && implied.is_none() && !addresses {
             return vec![None];
         }

@@ -151,9 +151,10 @@ fn matches() -> impl Strategy<Value = Match> {
         option::weighted(0.1, icmp()),
         entity(ports()),
         entity(destination_ports()),
+        prop::bool::weighted(0.4),
     )
         .prop_map(
-            |(family, protocol, not_protocol, icmp, not_icmp, source, destination)| {
+            |(family, protocol, not_protocol, icmp, not_icmp, source, destination, plain)| {
                 let mut matches = Match {
                     family,
                     protocol,
@@ -163,6 +164,13 @@ fn matches() -> impl Strategy<Value = Match> {
                     source,
                     destination,
                 };
+                if plain {
+                    matches.source = EntityMatch::default();
+                    matches.destination = EntityMatch {
+                        ports: matches.destination.ports,
+                        ..EntityMatch::default()
+                    };
+                }
                 match protocol {
                     Some(Protocol::ICMP) => matches.family = Some(Family::V4),
                     Some(Protocol::ICMPV6) => matches.family = Some(Family::V6),

@@ -1,7 +1,7 @@
 //! Which rules stand in which bucket.
 
 use super::{Line, Ranged};
-use crate::lower::rule::{Port, depends_on, is_bare, may_match};
+use crate::lower::rule::{Port, depends_on, is_bare, may_match, wants_ports};
 use palisade_policy::rule::{Action, PortRange, Protocol};
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -92,25 +92,22 @@ impl Index {
         let mut bare = BTreeSet::new();
         for (at, line) in self.numbered(middle) {
             let matches = &line.rule.matches;
-            if !may_match(matches, protocol) {
+            if !may_match(matches, protocol) || (!protocol.has_ports() && wants_ports(matches)) {
                 continue;
             }
             if is_bare(matches) && !matches!(line.rule.action, Action::Log { .. }) {
                 bare.insert(at);
             }
             let ports = &matches.destination.ports;
-            let numbers = protocol.has_ports() && !ports.ranges.is_empty();
-            if numbers {
-                for range in &ports.ranges {
-                    starts.entry(range.first().into()).or_default().push(at);
-                    ends.entry(u32::from(range.last()) + 1)
-                        .or_default()
-                        .push(at);
-                }
+            for range in &ports.ranges {
+                starts.entry(range.first().into()).or_default().push(at);
+                let end = u32::from(range.last()) + 1;
+                ends.entry(end).or_default().push(at);
             }
-            if !numbers || !ports.sets.is_empty() {
-                let port = if numbers { Port::Missed } else { Port::Open };
-                common.push((at, port));
+            match (ports.ranges.is_empty(), ports.sets.is_empty()) {
+                (true, true) => common.push((at, Port::Open)),
+                (_, false) => common.push((at, Port::Missed)),
+                (false, true) => {}
             }
         }
         let mut merge = |active: &BTreeMap<usize, usize>| {
