@@ -186,3 +186,10 @@ fn describe(op: &Op, element: Option<usize>) -> String {
         }
     }
 }
+
+/// A kernel and its monitor may be handed from thread to thread.
+const _: () = {
+    const fn sendable<T: Send + Sync>() {}
+    sendable::<Netfilter>();
+    sendable::<crate::Monitor>();
+};

@@ -3,7 +3,8 @@
 use palisade_ruleset::ir::TableName;
 use std::{fmt, io};
 
-/// A plan was not committed: the kernel is as it was before.
+/// A plan was not committed. After `Unfit` and `Refused` the kernel is as it was before; after the others it must be
+/// read.
 #[derive(Debug, thiserror::Error)]
 pub enum CommitError {
     /// The plan cannot be put into netlink messages; nothing was sent.

@@ -97,6 +97,8 @@ impl Netfilter {
         mut attempt: impl FnMut(&mut Self) -> Result<T, Attempt>,
     ) -> Result<T, ReadError> {
         for _ in 0..ATTEMPTS {
+            // What an earlier attempt left unread would keep the kernel from a new dump.
+            self.socket.drain()?;
             match attempt(self) {
                 Ok(done) => return Ok(done),
                 Err(Attempt::Interrupted) => {}

@@ -1,6 +1,6 @@
 //! A netlink socket to netfilter: buffers that grow, extended errors, receiving without waiting.
 
-use libc::{c_int, c_void};
+use libc::{c_int, c_void, timeval};
 use mnl::{Bus, Socket as Mnl};
 use std::{
     io,
@@ -24,6 +24,8 @@ unsafe impl Sync for Socket {}
 
 /// Bytes of one datagram that can be received; the kernel's dumps come in 32 KiB at most.
 const RECEIVED: usize = 64 * 1024;
+/// Seconds to wait for what the kernel is sure to answer: only a lost reply is not there at once.
+const PATIENCE: libc::time_t = 10;
 /// Asked of the kernel for receiving; it doubles it.
 const RECEIVE_BUFFER: c_int = 8 * 1024 * 1024;
 
@@ -43,6 +45,11 @@ impl Socket {
         }
         socket.force(libc::SO_RCVBUFFORCE, libc::SO_RCVBUF, RECEIVE_BUFFER)?;
         socket.room(RECEIVED)?;
+        let patience = timeval {
+            tv_sec: PATIENCE,
+            tv_usec: 0,
+        };
+        socket.set_any(libc::SOL_SOCKET, libc::SO_RCVTIMEO, &patience)?;
         Ok(socket)
     }
 
@@ -76,16 +83,25 @@ impl Socket {
         };
         let room = self.received.len() * 4;
         let buffer = self.received.as_mut_ptr().cast::<c_void>();
-        // SAFETY: the buffer is valid for `room` bytes, and any bytes make a u32.
-        let length = unsafe { libc::recv(self.mnl.as_raw_fd(), buffer, room, flags) };
-        match usize::try_from(length) {
-            Ok(length) if length <= room => Ok(Some(self.last(length))),
-            Ok(_) => Err(io::Error::other("a datagram of the kernel is too long")),
-            Err(_) => match io::Error::last_os_error() {
-                error if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
-                error => Err(error),
-            },
+        let length = loop {
+            // SAFETY: the buffer is valid for `room` bytes, and any bytes make a u32.
+            let length = unsafe { libc::recv(self.mnl.as_raw_fd(), buffer, room, flags) };
+            match usize::try_from(length) {
+                Ok(length) => break length,
+                Err(_) => match io::Error::last_os_error() {
+                    error if error.kind() == io::ErrorKind::Interrupted => {}
+                    error if error.kind() != io::ErrorKind::WouldBlock => return Err(error),
+                    _ if wait == Wait::Until => return Err(io::ErrorKind::TimedOut.into()),
+                    _ => return Ok(None),
+                },
+            }
+        };
+        if length > room {
+            return Err(io::Error::other("a datagram of the kernel is too long"));
         }
+        // SAFETY: `length` was checked against the buffer; any u32 is four initialised bytes.
+        let datagram = unsafe { std::slice::from_raw_parts(self.received.as_ptr().cast(), length) };
+        Ok(Some(datagram))
     }
 
     /// Throws away replies to earlier requests.
@@ -110,11 +126,6 @@ impl Socket {
         self.force(libc::SO_RCVBUFFORCE, libc::SO_RCVBUF, bytes)
     }
 
-    fn last(&self, length: usize) -> &[u8] {
-        // SAFETY: `length` was checked against the buffer; any u32 is four initialised bytes.
-        unsafe { std::slice::from_raw_parts(self.received.as_ptr().cast(), length) }
-    }
-
     /// Makes a datagram of so many bytes sendable.
     fn room(&mut self, bytes: usize) -> io::Result<()> {
         if bytes <= self.sendable {
@@ -134,9 +145,14 @@ impl Socket {
     }
 
     fn set(&self, level: c_int, option: c_int, value: c_int) -> io::Result<()> {
-        let length = libc::socklen_t::try_from(size_of::<c_int>()).unwrap_or(4);
-        let value = std::ptr::from_ref(&value).cast::<c_void>();
-        // SAFETY: `value` points to an int, which is what these options take.
+        self.set_any(level, option, &value)
+    }
+
+    /// `T` is what the option takes.
+    fn set_any<T: Copy>(&self, level: c_int, option: c_int, value: &T) -> io::Result<()> {
+        let length = libc::socklen_t::try_from(size_of::<T>()).map_err(io::Error::other)?;
+        let value = std::ptr::from_ref(value).cast::<c_void>();
+        // SAFETY: `value` points to `length` bytes, which the kernel only reads.
         match unsafe { libc::setsockopt(self.mnl.as_raw_fd(), level, option, value, length) } {
             0 => Ok(()),
             _ => Err(io::Error::last_os_error()),

@@ -94,7 +94,7 @@ fn short(attribute: u32) -> u16 {
 
 /// The kernel's number of a register; one at a multiple of 16 bytes goes by its old name, as nft writes it.
 const fn register(slot: Slot) -> u32 {
-    if slot % 4 == 0 {
+    if slot.is_multiple_of(4) {
         1 + slot / 4
     } else {
         8 + slot

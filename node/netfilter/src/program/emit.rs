@@ -151,7 +151,7 @@ fn net_test(end: End, net: &IpNet, not: bool, program: &mut Vec<Instruction>) {
     let whole = octets(net.network());
     let bytes = usize::from(net.prefix_len() / 8);
     // As nft does: whole bytes are a shorter load, anything else is masked.
-    let masked = bytes == 0 || net.prefix_len() % 8 != 0;
+    let masked = bytes == 0 || !net.prefix_len().is_multiple_of(8);
     let data = if masked {
         whole.as_slice()
     } else {

@@ -170,7 +170,6 @@ impl Netfilter {
         first: u32,
     ) -> Result<Replies, Attempt> {
         let mut replies = Replies::default();
-        self.socket.drain()?;
         self.socket.send(requests.bytes())?;
         let mut failed = None;
         while replies.generations.len() < 2 {

@@ -4,5 +4,6 @@ mod change;
 mod everything;
 mod foreign;
 mod namespace;
+mod packets;
 mod refusal;
 mod round_trip;

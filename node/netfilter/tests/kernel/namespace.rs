@@ -35,14 +35,19 @@ pub(crate) fn listing() -> String {
 
 /// Runs nft, which must succeed.
 pub(crate) fn nft(arguments: &[&str]) -> String {
-    let output = Command::new("nft")
+    run("nft", arguments)
+}
+
+/// Runs a program, which must succeed.
+pub(crate) fn run(program: &str, arguments: &[&str]) -> String {
+    let output = Command::new(program)
         .args(arguments)
         .output()
-        .expect("nft is installed");
+        .expect("the program is installed");
     let complaints = String::from_utf8_lossy(&output.stderr);
     assert!(
         output.status.success(),
-        "nft {arguments:?}: {:?} {complaints}",
+        "{program} {arguments:?}: {:?} {complaints}",
         output.status
     );
     String::from_utf8_lossy(&output.stdout).into_owned()
