@@ -6,11 +6,12 @@
 mod packages;
 mod stages;
 
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
 use stages::Stages;
 
-const USAGE: &str = "usage: cargo verify | cargo demo [--once] | cargo bench-all [FILTER…]";
+const USAGE: &str = "usage: cargo verify | cargo demo [--once] | cargo bench-all [BENCH…]";
 
 fn main() -> ExitCode {
     let mut arguments = std::env::args().skip(1);
@@ -68,20 +69,13 @@ fn demo(arguments: &[String]) -> Result<(), String> {
     run(beside_us("palisade-demo")?.args(arguments))
 }
 
-/// Every benchmark of the workspace, against release binaries.
-fn bench_all(filters: &[String]) -> Result<(), String> {
+/// Every benchmark, or those named, against release binaries.
+fn bench_all(arguments: &[String]) -> Result<(), String> {
     packages::install(&packages::BUILD)?;
     run(cargo(&["build", "--release", "--workspace", "--bins"]))?;
-    let release = beside_us("palisade-demo")?.get_program().to_owned();
-    let release = std::path::Path::new(&release)
-        .parent()
-        .and_then(|debug| debug.parent())
-        .map(|target| target.join("release"));
-    let mut command = cargo(&["bench", "--workspace", "--bench", "*", "--"]);
-    if let Some(release) = release {
-        command.env("PALISADE_BIN_DIR", release);
-    }
-    run(command.args(filters))
+    let release = folder_beside_us("release")?;
+    let mut bench = Command::new(release.join("palisade-bench"));
+    run(bench.args(arguments).env("PALISADE_BIN_DIR", release))
 }
 
 /// The cargo that runs us; it keeps `CARGO_TARGET_DIR` as it is.
@@ -97,6 +91,17 @@ fn beside_us(name: &str) -> Result<Command, String> {
         std::env::current_exe().map_err(|error| format!("find the running program: {error}"))?;
     let folder = us.parent().ok_or("a program is in a folder")?;
     Ok(Command::new(folder.join(name)))
+}
+
+/// The folder of another profile than ours.
+fn folder_beside_us(profile: &str) -> Result<PathBuf, String> {
+    let us =
+        std::env::current_exe().map_err(|error| format!("find the running program: {error}"))?;
+    let target = us
+        .parent()
+        .and_then(Path::parent)
+        .ok_or("a profile is a folder in the target folder")?;
+    Ok(target.join(profile))
 }
 
 /// Runs a command to its end.
