@@ -11,7 +11,7 @@ use crate::{
 };
 use palisade_netfilter::{CommitError, Failure, Mismatch, ReadError};
 use palisade_policy::{
-    delta::{Change, Held, Undo},
+    delta::{Change, Held, SetChange, Undo},
     fault::{ItemFault, Refusal},
     frame::delimited,
     ids::EndpointId,
@@ -281,8 +281,8 @@ impl<K: Kernel> Enforcer<K> {
             (Some(held), TransactionKind::Delta) => held.apply(ops, digest)?,
             (Some(held), _) => held.replace(ops, digest)?,
             (none, _) => {
-                *none = Some(Held::from_snapshot(ops, digest)?);
-                return Ok((Change::default(), None));
+                let held = none.insert(Held::from_snapshot(ops, digest)?);
+                return Ok((everything(held), None));
             }
         };
         Ok((change, Some(undo)))
@@ -450,6 +450,19 @@ impl<K: Kernel> Enforcer<K> {
             reason: "NotEnforced",
             message,
         });
+    }
+}
+
+/// The change from nothing to a view.
+fn everything(held: &Held) -> Change {
+    let view = held.view();
+    let sets = view.sets.keys().map(|id| (id.clone(), SetChange::Added));
+    Change {
+        config: true,
+        endpoints: view.endpoints.keys().cloned().collect(),
+        classes: view.classes.keys().cloned().collect(),
+        policies: view.policies.keys().cloned().collect(),
+        sets: sets.collect(),
     }
 }
 

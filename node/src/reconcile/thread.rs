@@ -157,7 +157,10 @@ impl Owner {
     ) -> Result<Self, StartError> {
         let kernel = Netfilter::open()?;
         // Listens before the first read, so that no change falls between.
-        #[expect(deprecated, reason = "the monitor shows its descriptor only as a number")]
+        #[expect(
+            deprecated,
+            reason = "the monitor shows its descriptor only as a number"
+        )]
         let monitor = AsyncFd::new(Monitor::open(kernel.port())?)?;
         let enforcer = Enforcer::start(dir, kernel, environment)?;
         let mut owner = Self {

@@ -1,0 +1,123 @@
+//! The enforcer and a real kernel, in a network namespace of the test's own.
+
+use crate::view::{machine, position, transaction, view};
+use palisade_netfilter::Netfilter;
+use palisade_node::reconcile::{self, Enforcer};
+use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
+use std::{
+    fs::File,
+    os::fd::AsFd,
+    process::Command,
+    sync::atomic::{AtomicU32, Ordering},
+};
+
+/// Runs in a namespace that is gone afterwards. False: that is not possible here, and was said.
+fn in_namespace(work: impl FnOnce() + Send + 'static) {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let number = NEXT.fetch_add(1, Ordering::Relaxed);
+    let name = format!("pal-node-{}-{number}", std::process::id());
+    let ip = |verb: &str| {
+        let done = Command::new("ip").args(["netns", verb, &name]).output();
+        done.is_ok_and(|output| output.status.success())
+    };
+    if !ip("add") {
+        assert!(
+            std::env::var_os("PALISADE_REQUIRE").is_none(),
+            "network namespaces are required"
+        );
+        eprintln!("SKIPPED: no network namespace can be made here (root and iproute2 are needed)");
+        return;
+    }
+    let handle = File::open(format!("/run/netns/{name}")).expect("made");
+    let done = std::thread::spawn(move || {
+        move_into_link_name_space(handle.as_fd(), Some(LinkNameSpaceType::Network))
+            .expect("entered");
+        work();
+    })
+    .join();
+    assert!(ip("delete"));
+    if let Err(panic) = done {
+        std::panic::resume_unwind(panic);
+    }
+}
+
+fn nft(arguments: &[&str]) -> String {
+    let output = Command::new("nft").args(arguments).output().expect("nft");
+    assert!(output.status.success(), "{output:?}");
+    String::from_utf8(output.stdout).expect("text")
+}
+
+#[test]
+fn a_saved_view_is_enforced_without_a_control_plane_and_adopted_at_restart() {
+    in_namespace(|| {
+        let dir = tempfile::tempdir().expect("tempdir");
+        let a = view(&[80, 443], &["10.0.0.2/32", "10.1.0.0/16"]);
+        let start = || {
+            Enforcer::start(dir.path(), Netfilter::open().expect("socket"), machine())
+                .expect("started")
+        };
+        let mut enforcer = start();
+        enforcer.transact(transaction(None, &a, 1)).expect("taken");
+        drop(enforcer);
+
+        // A reboot.
+        nft(&["flush", "ruleset"]);
+        let mut enforcer = start();
+        assert_eq!(enforcer.standing().enforced, Some(position(&a, 1)));
+        let listed = nft(&["list", "ruleset"]);
+        assert!(listed.contains("table inet palisade"), "{listed}");
+        let generation = enforcer.kernel().generation().expect("asked");
+        drop(enforcer);
+
+        // A restart: the kernel is read, and nothing written.
+        let mut enforcer = start();
+        assert_eq!(enforcer.standing().enforced, Some(position(&a, 1)));
+        assert_eq!(enforcer.kernel().generation().expect("asked"), generation);
+        assert_eq!(nft(&["list", "ruleset"]), listed);
+
+        assert!(reconcile::uninstall(enforcer.kernel()).expect("removed"));
+        assert_eq!(nft(&["list", "ruleset"]), "");
+        assert!(!reconcile::uninstall(enforcer.kernel()).expect("nothing there"));
+    });
+}
+
+#[test]
+fn members_policies_and_repairs_reach_the_kernel() {
+    in_namespace(|| {
+        let dir = tempfile::tempdir().expect("tempdir");
+        let mut enforcer =
+            Enforcer::start(dir.path(), Netfilter::open().expect("socket"), machine())
+                .expect("started");
+        let views = [
+            view(&[80], &["10.0.0.2/32"]),
+            view(&[80], &["10.0.0.2/32", "10.0.0.3/32", "fd00::3/128"]),
+            view(&[80], &["10.0.0.3/32", "10.2.0.0/16"]),
+            view(&[80, 443], &["10.0.0.3/32", "10.2.0.0/16"]),
+            view(&[], &[]),
+            view(&[443], &["10.0.0.2/32"]),
+        ];
+        let mut before = None;
+        for (revision, view) in (1..).zip(&views) {
+            enforcer
+                .transact(transaction(before, view, revision))
+                .expect("taken");
+            assert!(
+                !enforcer.repair("nobody"),
+                "read back whole, it is as desired"
+            );
+            before = Some(view);
+        }
+        let listed = nft(&["list", "ruleset"]);
+        nft(&["flush", "chain", "inet", "palisade", "input"]);
+        assert!(enforcer.repair("nft"));
+        assert_eq!(nft(&["list", "ruleset"]), listed);
+        nft(&["flush", "ruleset"]);
+        assert!(enforcer.repair("nft"));
+        let sorted = |text: &str| {
+            let mut lines: Vec<_> = text.lines().map(str::to_owned).collect();
+            lines.sort();
+            lines
+        };
+        assert_eq!(sorted(&nft(&["list", "ruleset"])), sorted(&listed));
+    });
+}

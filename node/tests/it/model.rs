@@ -1,0 +1,326 @@
+//! The enforcer on a model of the kernel that can refuse, lose answers and be changed by others.
+
+use crate::view::{machine, position, transaction, view};
+use palisade_netfilter::{CommitError, Failure, Mismatch, ReadError};
+use palisade_node::reconcile::{Enforcer, Kernel};
+use palisade_policy::{
+    ids::RuleId,
+    item::{ItemId, ItemKind},
+    view::View,
+};
+use palisade_ruleset::{
+    apply,
+    ir::Ruleset,
+    lower,
+    lower::LowerCache,
+    plan::{Op, Plan},
+};
+use std::{cell::RefCell, path::Path, rc::Rc};
+
+/// What the machine keeps while daemons come and go.
+#[derive(Default)]
+struct Machine {
+    ruleset: Ruleset,
+    commits: usize,
+    /// Refuses rules of this policy rule.
+    refuses: Option<RuleId>,
+    /// Commits, but loses the answer, once.
+    loses_answer: bool,
+    /// The process dies once this many more commits were made.
+    dies_after: Option<usize>,
+}
+
+#[derive(Clone, Default)]
+struct Model(Rc<RefCell<Machine>>);
+
+impl Kernel for Model {
+    fn read(&mut self) -> Result<Ruleset, ReadError> {
+        Ok(self.0.borrow().ruleset.clone())
+    }
+
+    fn commit(&mut self, plan: &Plan) -> Result<(), CommitError> {
+        let mut machine = self.0.borrow_mut();
+        if let Some(refused) = machine.refuses {
+            for (op, step) in plan.ops.iter().enumerate() {
+                let Op::AddRules { rules, .. } = step else {
+                    continue;
+                };
+                if let Some(element) = rules.iter().position(|rule| rule.id == Some(refused)) {
+                    let failure = Failure {
+                        op: Some(op),
+                        element: Some(element),
+                        errno: 95,
+                        message: "a rule".into(),
+                    };
+                    return Err(CommitError::Refused {
+                        failures: vec![failure],
+                    });
+                }
+            }
+        }
+        if let Err(err) = apply(&mut machine.ruleset, plan) {
+            let failure = Failure {
+                op: None,
+                element: None,
+                errno: 2,
+                message: err.to_string(),
+            };
+            return Err(CommitError::Refused {
+                failures: vec![failure],
+            });
+        }
+        machine.commits += 1;
+        match &mut machine.dies_after {
+            Some(0) => panic!("killed"),
+            Some(left) => *left -= 1,
+            None => {}
+        }
+        if std::mem::take(&mut machine.loses_answer) {
+            return Err(CommitError::Overrun);
+        }
+        Ok(())
+    }
+
+    fn verify(&mut self, _: &Plan) -> Result<(), Mismatch> {
+        Ok(())
+    }
+}
+
+impl Model {
+    fn start(&self, dir: &Path) -> Enforcer<Self> {
+        Enforcer::start(dir, self.clone(), machine()).expect("started")
+    }
+
+    fn commits(&self) -> usize {
+        self.0.borrow().commits
+    }
+
+    /// Whether the kernel holds exactly what the view at the revision asks for.
+    fn enforces(&self, view: &View, revision: u64) -> bool {
+        let position = position(view, revision);
+        let lowered = lower(view, &machine(), Some(&position), &mut LowerCache::new());
+        self.0.borrow().ruleset == lowered.ruleset
+    }
+}
+
+fn dir() -> tempfile::TempDir {
+    tempfile::tempdir().expect("tempdir")
+}
+
+#[test]
+fn without_a_view_nothing_is_written() {
+    let (dir, kernel) = (dir(), Model::default());
+    let mut enforcer = kernel.start(dir.path());
+    enforcer.set_environment(Default::default());
+    enforcer.repair("nft");
+    assert_eq!(kernel.commits(), 0);
+    assert_eq!(enforcer.standing().enforced, None);
+}
+
+#[test]
+fn snapshot_and_deltas_are_enforced_kept_and_adopted_without_a_write() {
+    let (dir, kernel) = (dir(), Model::default());
+    let (a, b, c) = (
+        view(&[80], &["10.0.0.2/32"]),
+        view(&[80, 443], &["10.0.0.2/32"]),
+        view(&[80, 443], &["10.0.0.2/32", "10.0.0.3/32"]),
+    );
+    let mut enforcer = kernel.start(dir.path());
+    enforcer.transact(transaction(None, &a, 1)).expect("taken");
+    assert!(kernel.enforces(&a, 1));
+    enforcer
+        .transact(transaction(Some(&a), &b, 2))
+        .expect("taken");
+    assert!(kernel.enforces(&b, 2));
+    enforcer
+        .transact(transaction(Some(&b), &c, 3))
+        .expect("taken");
+    assert!(kernel.enforces(&c, 3));
+    assert_eq!(kernel.commits(), 3);
+    drop(enforcer);
+
+    let enforcer = kernel.start(dir.path());
+    assert_eq!(enforcer.standing().enforced, Some(position(&c, 3)));
+    assert_eq!(kernel.commits(), 3, "adopted");
+    drop(enforcer);
+
+    // A reboot: the kernel is empty, one transaction brings all of it back.
+    kernel.0.borrow_mut().ruleset = Ruleset::default();
+    let enforcer = kernel.start(dir.path());
+    assert_eq!(enforcer.standing().enforced, Some(position(&c, 3)));
+    assert!(kernel.enforces(&c, 3));
+    assert_eq!(kernel.commits(), 4);
+}
+
+#[test]
+fn a_newer_revision_of_the_same_view_writes_nothing_now_or_at_restart() {
+    let (dir, kernel) = (dir(), Model::default());
+    let a = view(&[80], &[]);
+    let mut enforcer = kernel.start(dir.path());
+    enforcer.transact(transaction(None, &a, 1)).expect("taken");
+    enforcer.unchanged(position(&a, 9));
+    enforcer.settle();
+    assert_eq!(enforcer.standing().enforced, Some(position(&a, 9)));
+    drop(enforcer);
+    let enforcer = kernel.start(dir.path());
+    assert_eq!(enforcer.standing().enforced, Some(position(&a, 9)));
+    assert_eq!(kernel.commits(), 1);
+}
+
+#[test]
+fn a_ruleset_the_kernel_refuses_names_the_policy_and_leaves_the_last_good_one() {
+    let (dir, kernel) = (dir(), Model::default());
+    let (good, bad) = (view(&[80], &[]), view(&[80, 443], &["10.0.0.2/32"]));
+    let mut enforcer = kernel.start(dir.path());
+    enforcer
+        .transact(transaction(None, &good, 1))
+        .expect("taken");
+    kernel.0.borrow_mut().refuses = Some(RuleId(443));
+    let rejection = enforcer
+        .transact(transaction(Some(&good), &bad, 2))
+        .expect_err("refused");
+    let blamed: Vec<_> = rejection
+        .items
+        .iter()
+        .map(|(item, _)| item.clone())
+        .collect();
+    assert_eq!(blamed, [ItemId::new(ItemKind::Policy, "gnp/p443")]);
+    assert!(kernel.enforces(&good, 1));
+    assert_eq!(enforcer.standing().enforced, Some(position(&good, 1)));
+    assert!(!enforcer.is_troubled());
+
+    // Without the culprit the rest goes through, and the refused change is not on disk.
+    let rest = view(&[80], &["10.0.0.2/32"]);
+    enforcer
+        .transact(transaction(Some(&good), &rest, 2))
+        .expect("taken");
+    drop(enforcer);
+    let enforcer = kernel.start(dir.path());
+    assert_eq!(enforcer.standing().enforced, Some(position(&rest, 2)));
+}
+
+#[test]
+fn a_first_view_that_is_refused_leaves_nothing_held() {
+    let (dir, kernel) = (dir(), Model::default());
+    kernel.0.borrow_mut().refuses = Some(RuleId(443));
+    let mut enforcer = kernel.start(dir.path());
+    let bad = view(&[443], &[]);
+    let rejection = enforcer
+        .transact(transaction(None, &bad, 1))
+        .expect_err("refused");
+    assert!(!rejection.items.is_empty());
+    assert_eq!(enforcer.standing(), Default::default());
+    assert_eq!(kernel.0.borrow().ruleset, Ruleset::default());
+    drop(enforcer);
+    assert_eq!(kernel.start(dir.path()).standing(), Default::default());
+}
+
+#[test]
+fn a_delta_that_does_not_fit_changes_nothing_and_asks_for_a_snapshot() {
+    let (dir, kernel) = (dir(), Model::default());
+    let (a, b, c) = (
+        view(&[80], &["10.0.0.2/32"]),
+        view(&[80], &["10.0.0.3/32"]),
+        view(&[80], &["10.0.0.4/32"]),
+    );
+    let mut enforcer = kernel.start(dir.path());
+    enforcer.transact(transaction(None, &a, 1)).expect("taken");
+    let mut wrong = transaction(Some(&b), &c, 2);
+    wrong.to = position(&c, 2);
+    let mut announced = transaction(Some(&a), &b, 2);
+    announced.to = position(&c, 2);
+    for transaction in [announced] {
+        let rejection = enforcer.transact(transaction).expect_err("refused");
+        assert!(rejection.want_snapshot);
+        assert!(kernel.enforces(&a, 1));
+    }
+}
+
+#[test]
+fn a_lost_answer_is_read_back() {
+    let (dir, kernel) = (dir(), Model::default());
+    let (a, b) = (view(&[80], &[]), view(&[443], &[]));
+    let mut enforcer = kernel.start(dir.path());
+    enforcer.transact(transaction(None, &a, 1)).expect("taken");
+    kernel.0.borrow_mut().loses_answer = true;
+    enforcer
+        .transact(transaction(Some(&a), &b, 2))
+        .expect("taken");
+    assert!(kernel.enforces(&b, 2));
+    assert_eq!(kernel.commits(), 2);
+}
+
+#[test]
+fn a_foreign_flush_is_repaired_and_does_not_fail_the_next_change() {
+    let (dir, kernel) = (dir(), Model::default());
+    let (a, b) = (view(&[80], &["10.0.0.2/32"]), view(&[80], &["10.0.0.3/32"]));
+    let mut enforcer = kernel.start(dir.path());
+    enforcer.transact(transaction(None, &a, 1)).expect("taken");
+    kernel.0.borrow_mut().ruleset = Ruleset::default();
+    assert!(enforcer.repair("nft (pid 5)"));
+    assert!(kernel.enforces(&a, 1));
+    assert_eq!(enforcer.seen().conditions[0].kind, "ForeignChange");
+    assert!(!enforcer.repair("nft (pid 5)"), "nothing left to repair");
+
+    // The same, with a change of members before the notification was heard.
+    kernel.0.borrow_mut().ruleset = Ruleset::default();
+    enforcer
+        .transact(transaction(Some(&a), &b, 2))
+        .expect("taken");
+    assert!(kernel.enforces(&b, 2));
+}
+
+#[test]
+fn an_interface_that_moves_changes_the_ruleset_without_a_control_plane() {
+    let (dir, kernel) = (dir(), Model::default());
+    let a = view(&[80], &[]);
+    let mut enforcer = kernel.start(dir.path());
+    enforcer.transact(transaction(None, &a, 1)).expect("taken");
+    let mut moved = machine();
+    moved.control_plane = vec!["10.0.0.8:7600".parse().expect("address")];
+    enforcer.set_environment(moved);
+    assert_eq!(kernel.commits(), 2);
+    assert!(!kernel.enforces(&a, 1));
+    enforcer.set_environment(machine());
+    assert!(kernel.enforces(&a, 1));
+}
+
+#[test]
+fn killed_right_after_any_commit_a_restart_converges_on_what_the_kernel_has() {
+    let views = [
+        view(&[80], &["10.0.0.2/32"]),
+        view(&[80], &["10.0.0.2/32", "10.0.0.3/32"]),
+        view(&[80, 443], &["10.0.0.2/32", "10.0.0.3/32"]),
+        view(&[443], &[]),
+    ];
+    for dies_after in 0..views.len() {
+        let (dir, kernel) = (dir(), Model::default());
+        kernel.0.borrow_mut().dies_after = Some(dies_after);
+        let path = dir.path().to_owned();
+        let at = kernel.clone();
+        let run = std::panic::AssertUnwindSafe(|| {
+            let mut enforcer = at.start(&path);
+            let mut before = None;
+            for (revision, view) in (1..).zip(&views) {
+                enforcer
+                    .transact(transaction(before, view, revision))
+                    .expect("taken");
+                before = Some(view);
+            }
+        });
+        std::panic::catch_unwind(run).expect_err("killed");
+        kernel.0.borrow_mut().dies_after = None;
+        let revision = u64::try_from(dies_after).expect("small") + 1;
+        let held = &views[dies_after];
+        assert!(kernel.enforces(held, revision), "the rules stay");
+        let commits = kernel.commits();
+        let mut enforcer = kernel.start(dir.path());
+        assert_eq!(enforcer.standing().enforced, Some(position(held, revision)));
+        assert_eq!(kernel.commits(), commits, "adopted");
+        let last = view(&[22], &["10.0.0.9/32"]);
+        enforcer
+            .transact(transaction(Some(held), &last, 99))
+            .expect("taken");
+        assert!(kernel.enforces(&last, 99));
+    }
+}
