@@ -6,6 +6,7 @@ use crate::{
 };
 use palisade_netfilter::{Event, Monitor};
 use palisade_ruleset::{
+    diff::diff,
     ir::{Expression, Ruleset, SetName, Shape, TableName},
     plan::{Op, Plan},
 };
@@ -102,6 +103,74 @@ fn foreign_things_never_equal_ours() {
             desired.chains[&chain_name("lookups")]
         );
     });
+}
+
+/// What others did is undone by the plan that leads back, in one transaction.
+fn repaired(damage: &'static [&'static [&'static str]]) {
+    alone(move |mut kernel| {
+        let desired = everything();
+        kernel.commit(&install(&desired)).expect("committed");
+        for command in damage {
+            nft(command);
+        }
+        let actual = kernel.read().expect("read");
+        assert_ne!(actual, desired, "after {damage:?}");
+        let repair = diff(&actual, &desired);
+        kernel.commit(&repair).expect("committed");
+        kernel.read_touched(&repair).expect("as planned");
+        assert_eq!(kernel.read().expect("read"), desired, "after {damage:?}");
+        assert!(diff(&kernel.read().expect("read"), &desired).is_empty());
+    });
+}
+
+#[test]
+fn whatever_others_did_is_repaired() {
+    repaired(&[&["flush", "ruleset"]]);
+    repaired(&[&["flush", "table", "inet", "palisade"]]);
+    repaired(&[&["delete", "table", "inet", "palisade-raw"]]);
+    repaired(&[&["insert", "rule", "inet", "palisade", "input", "accept"]]);
+    repaired(&[&["add", "chain", "inet", "palisade", "theirs"]]);
+    repaired(&[&["flush", "set", "inet", "palisade", "hosts4"]]);
+    repaired(&[&["flush", "map", "inet", "palisade", "ranges"]]);
+    repaired(&[&[
+        "delete", "element", "inet", "palisade", "dispatch", "{ eth1 }",
+    ]]);
+    repaired(&[&[
+        "add",
+        "element",
+        "inet",
+        "palisade",
+        "nets4",
+        "{ 11.0.0.0/8 }",
+    ]]);
+    repaired(&[&[
+        "add",
+        "element",
+        "inet",
+        "palisade",
+        "ranges",
+        "{ 1500-1600 : drop }",
+    ]]);
+    repaired(&[&[
+        "add",
+        "set",
+        "inet",
+        "palisade",
+        "x",
+        "{ type mark; elements = { 1 }; }",
+    ]]);
+    repaired(&[&["add", "table", "inet", "palisade", "{ flags dormant; }"]]);
+    repaired(&[
+        &["delete", "set", "inet", "palisade", "empty6"],
+        &[
+            "add",
+            "set",
+            "inet",
+            "palisade",
+            "empty6",
+            "{ type mark; elements = { 1 }; }",
+        ],
+    ]);
 }
 
 #[test]
