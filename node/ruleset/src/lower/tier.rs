@@ -118,7 +118,7 @@ pub(super) struct LoweredTier {
 struct BucketKey {
     protocol: Protocol,
     lines: Vec<(usize, usize, Port)>,
-    ending: Verdict,
+    ending: NftRule,
 }
 
 #[derive(Debug)]
@@ -328,20 +328,16 @@ impl TierLowering<'_, '_> {
         for line in lines {
             self.whole(line, &mut rules)?;
         }
+        if !cut(&mut rules) {
+            rules.push(ending.rule.clone());
+        }
+        if let [only] = rules.as_slice() {
+            return Ok(Ending::new(only.clone(), self.hook));
+        }
         let mut part = Table::default();
-        let verdict = close("tail", self.hook, rules, ending, &mut part);
-        let rule = match &verdict {
-            // One rule without condition: the ending of every bucket.
-            Verdict::Goto(name) => part
-                .chains
-                .get(name)
-                .filter(|chain| chain.rules.len() == 1)
-                .and_then(|chain| chain.rules.first().cloned()),
-            _ => None,
-        };
-        let rule = rule.unwrap_or_else(|| NftRule::new(vec![Expression::Verdict(verdict.clone())]));
+        let verdict = Verdict::Goto(immutable(&mut part, "tail", self.hook, rules));
         Ok(Ending {
-            rule,
+            rule: NftRule::new(vec![Expression::Verdict(verdict.clone())]),
             verdict,
             part,
         })
@@ -366,7 +362,7 @@ impl TierLowering<'_, '_> {
                 .iter()
                 .map(|(line, port)| (Arc::as_ptr(line.policy.1).addr(), line.index, *port))
                 .collect(),
-            ending: ending.verdict.clone(),
+            ending: ending.rule.clone(),
         };
         let known = self
             .buckets

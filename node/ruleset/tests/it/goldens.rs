@@ -87,7 +87,7 @@ fn from(mut matches: Match, set: &str) -> Match {
 }
 
 /// Allows one TCP port from a set.
-pub fn port_policy(port: u16, set: &str) -> Policy {
+pub(crate) fn port_policy(port: u16, set: &str) -> Policy {
     Policy {
         ingress: vec![rule(
             u64::from(port) + 1,
@@ -170,7 +170,7 @@ fn view(policies: Vec<(String, Policy)>, profiles: Vec<ClassProfile>) -> View {
 }
 
 /// Something of everything.
-pub fn small_view() -> View {
+pub(crate) fn small_view() -> View {
     let named = Match {
         protocol: Some(Protocol::TCP),
         destination: EntityMatch {
@@ -221,7 +221,7 @@ pub fn small_view() -> View {
 }
 
 /// So many policies of one port each.
-pub fn wide_view(policies: u16) -> View {
+pub(crate) fn wide_view(policies: u16) -> View {
     let one = |n: u16| (format!("gnp/p{n:04}"), port_policy(n, "s:01"));
     view((0..policies).map(one).collect(), Vec::new())
 }

@@ -2,6 +2,5 @@
 
 mod goldens;
 mod ladder;
-
 mod plans;
 mod worlds;

@@ -16,7 +16,7 @@ use palisade_policy::{
 use proptest::{collection::vec, option, prelude::*, sample::select};
 use std::{collections::BTreeMap, net::IpAddr, sync::Arc};
 
-pub const POLICIES: [&str; 6] = ["gnp/a", "gnp/b", "gnp/c", "gnp/d", "gnp/e", "gnp/f"];
+pub(crate) const POLICIES: [&str; 6] = ["gnp/a", "gnp/b", "gnp/c", "gnp/d", "gnp/e", "gnp/f"];
 const NETS: [&str; 12] = [
     "10.0.0.0/24",
     "10.0.0.0/30",
@@ -50,8 +50,8 @@ const PROTOCOLS: [Protocol; 7] = [
     Protocol::UDPLITE,
     Protocol(4),
 ];
-pub const SETS: [&str; 4] = ["s:00", "s:01", "s:02", "s:03"];
-pub const PORT_SETS: [&str; 2] = ["p:00", "p:01"];
+pub(crate) const SETS: [&str; 4] = ["s:00", "s:01", "s:02", "s:03"];
+pub(crate) const PORT_SETS: [&str; 2] = ["p:00", "p:01"];
 
 fn port() -> impl Strategy<Value = u16> {
     select(PORTS.as_slice())
@@ -201,7 +201,7 @@ fn rules() -> impl Strategy<Value = Vec<(Action, Match)>> {
 }
 
 /// A policy, every rule with an id of its own.
-pub fn policy(name: &'static str) -> impl Strategy<Value = Policy> {
+pub(crate) fn policy(name: &'static str) -> impl Strategy<Value = Policy> {
     (rules(), rules()).prop_map(move |(ingress, egress)| {
         let numbered = |direction: u64, rules: Vec<(Action, Match)>| {
             rules
@@ -242,7 +242,7 @@ fn ip_set() -> impl Strategy<Value = IpSet> {
     ]
 }
 
-pub fn port_member() -> impl Strategy<Value = PortMember> {
+pub(crate) fn port_member() -> impl Strategy<Value = PortMember> {
     let protocol = select(vec![Protocol::TCP, Protocol::UDP, Protocol::SCTP]);
     (any_address(), protocol, port()).prop_map(|(address, protocol, port)| PortMember {
         address,
@@ -251,7 +251,7 @@ pub fn port_member() -> impl Strategy<Value = PortMember> {
     })
 }
 
-pub fn member_net() -> impl Strategy<Value = IpNet> {
+pub(crate) fn member_net() -> impl Strategy<Value = IpNet> {
     prop_oneof![3 => any_address().prop_map(IpNet::from), 1 => net()]
 }
 
@@ -285,7 +285,7 @@ fn failsafes() -> impl Strategy<Value = Vec<Failsafe>> {
     })
 }
 
-pub fn config() -> impl Strategy<Value = NodeConfig> {
+pub(crate) fn config() -> impl Strategy<Value = NodeConfig> {
     (
         (failsafes(), failsafes()),
         any::<[bool; 4]>(),
@@ -405,7 +405,7 @@ fn governed() -> impl Strategy<Value = Governed> {
     vec(option::weighted(0.6, classes), ENDPOINTS.len())
 }
 
-pub fn view() -> impl Strategy<Value = View> {
+pub(crate) fn view() -> impl Strategy<Value = View> {
     let policies: Vec<_> = POLICIES.iter().map(|name| policy(name).boxed()).collect();
     (config(), policies, sets(), governed()).prop_map(|(config, policies, sets, governed)| {
         let mut view = View {
@@ -457,7 +457,7 @@ fn add_endpoint(view: &mut View, id: &str, interface: Option<&str>, shapes: &[Op
     view.endpoints.insert(id.into(), Arc::new(endpoint));
 }
 
-pub fn environment() -> Environment {
+pub(crate) fn environment() -> Environment {
     let interface = |name: &str, addresses: &[&str]| {
         let interface = Interface {
             up: true,
@@ -515,7 +515,7 @@ fn ct() -> impl Strategy<Value = CtState> {
     ]
 }
 
-pub fn packet() -> impl Strategy<Value = Packet> {
+pub(crate) fn packet() -> impl Strategy<Value = Packet> {
     let ends = prop_oneof![
         2 => (address(Family::V4), address(Family::V4), address(Family::V4)),
         1 => (address(Family::V6), address(Family::V6), address(Family::V6)),
@@ -558,7 +558,7 @@ pub fn packet() -> impl Strategy<Value = Packet> {
         })
 }
 
-pub fn position(revision: u64) -> Position {
+pub(crate) fn position(revision: u64) -> Position {
     Position {
         epoch: Epoch([7; 16]),
         revision,
