@@ -98,7 +98,7 @@ fn dispatch() -> Vec<Rule> {
             Expression::Verdict(Verdict::Accept),
         ]),
         map(Key::Interface(Side::In), "dispatch"),
-        map(Key::ProtocolPort(End::Destination), "index"),
+        map(Key::ProtocolPort(End::Destination), "index_1"),
         Rule::new(vec![
             Expression::Protocol {
                 protocol: Protocol::TCP,
@@ -422,7 +422,7 @@ fn maps() -> BTreeMap<SetName, Arc<Map>> {
     );
     let service = |port| single(Value::ProtocolPort(Protocol::TCP, port));
     map(
-        "index",
+        "index_1",
         Shape::ProtocolPort,
         false,
         vec![(service(80), goto()), (service(443), Verdict::Accept)],

@@ -2,7 +2,7 @@
 
 use crate::{
     everything::{everything, position},
-    namespace::{alone, install, listing},
+    namespace::{alone, install, listing, nft},
 };
 use palisade_ruleset::ir::{Ruleset, Value};
 
@@ -53,5 +53,23 @@ fn nft_can_list_everything() {
         ] {
             assert!(text.contains(shown), "`{shown}` is not in\n{text}");
         }
+    });
+}
+
+#[test]
+fn nft_takes_back_what_it_lists() {
+    alone(|mut kernel| {
+        kernel.commit(&install(&everything())).expect("committed");
+        // nft shows a negated pair of ICMP type and code, and does not read it without braces.
+        let listed = nft(&["list", "ruleset"]);
+        let (pairs, listed): (Vec<_>, Vec<_>) =
+            listed.lines().partition(|line| line.contains(" code != "));
+        assert_eq!(pairs.len(), 2, "left out: {pairs:?}");
+        let file = tempfile::NamedTempFile::new().expect("a file");
+        std::fs::write(file.path(), listed.join("\n") + "\n").expect("written");
+        nft(&["flush", "ruleset"]);
+        nft(&["-f", file.path().to_str().expect("a path")]);
+        let again = nft(&["list", "ruleset"]);
+        assert_eq!(again.lines().collect::<Vec<_>>(), listed);
     });
 }
