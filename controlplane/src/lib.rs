@@ -1,1 +1,27 @@
-//! (being written)
+//! The control plane: store, compiler task, hub, gRPC services.
+//!
+//! * [`config`], [`server`], [`bootstrap`] — how it starts and ends;
+//! * [`tls`], [`access`] — who comes in, and what each may do;
+//! * [`resources`] — what users write, validated and stored;
+//! * [`compiler`] — from the store's changes to views;
+//! * [`hub`], [`session`], [`node_sync`] — from views to nodes; `session` is pure;
+//! * [`enrollment`], [`tokens`] — how a machine becomes a node;
+//! * [`observe`], [`analysis`], [`http`] — what is so, and why.
+#![forbid(unsafe_code)]
+
+pub mod access;
+pub mod analysis;
+pub mod bootstrap;
+pub mod compiler;
+pub mod config;
+pub mod enrollment;
+mod failure;
+pub mod http;
+pub mod hub;
+pub mod node_sync;
+pub mod observe;
+pub mod resources;
+pub mod server;
+pub mod session;
+pub mod tls;
+pub mod tokens;

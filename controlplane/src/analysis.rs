@@ -1,0 +1,245 @@
+//! `AnalysisService`: questions about policy, answered by the evaluator and the selector.
+
+use crate::{failure::of_store, hub::Hub, resources::PREFIX};
+use palisade_model::{Kind, Resource, ResourceId, Spec};
+use palisade_policy::{
+    evaluate::{Judgement, Verdict, evaluate},
+    frame::Assembler,
+    ids::IfName,
+    packet::{CtState, Environment, Packet, Way},
+    rule::Protocol,
+    table::{ItemTable, snapshot},
+    view::{Position, View},
+    wire::{decode_ops, report_environment},
+};
+use palisade_proto::v1::{
+    self, ExplainRequest, ExplainResponse, SelectRequest, SelectResponse, SelectedResource,
+    TraceStep, analysis_service_server::AnalysisService,
+};
+use palisade_selector::Selector;
+use palisade_store::Store;
+use std::{collections::BTreeMap, net::IpAddr, sync::Arc};
+use tonic::{Request, Response, Status};
+
+/// Resources read at once.
+const PAGE: usize = 1000;
+
+/// The service.
+pub struct Analysis {
+    /// Has the views.
+    pub hub: Arc<Hub>,
+    /// Has the labels.
+    pub store: Arc<dyn Store>,
+}
+
+#[tonic::async_trait]
+impl AnalysisService for Analysis {
+    async fn explain(
+        &self,
+        request: Request<ExplainRequest>,
+    ) -> Result<Response<ExplainResponse>, Status> {
+        let request = request.into_inner();
+        if !self.hub.knows(&request.node) {
+            return Err(Status::not_found(format!(
+                "there is no node `{}`",
+                request.node
+            )));
+        }
+        let packet = packet(&request)?;
+        let (position, table) = self.hub.acknowledged(&request.node).ok_or_else(|| {
+            Status::failed_precondition(format!(
+                "node `{}` has not acknowledged any view yet",
+                request.node
+            ))
+        })?;
+        let environment = match self.hub.report(&request.node) {
+            Some(report) => report_environment(&report).map_err(|error| {
+                Status::failed_precondition(format!("the node's report is malformed: {error}"))
+            })?,
+            None => Environment::default(),
+        };
+        let view = view(&table, &position)
+            .ok_or_else(|| Status::internal("the acknowledged view cannot be read"))?;
+        Ok(Response::new(answer(
+            &evaluate(&view, &environment, &packet),
+            &position,
+        )))
+    }
+
+    async fn select(
+        &self,
+        request: Request<SelectRequest>,
+    ) -> Result<Response<SelectResponse>, Status> {
+        let selector = Selector::parse(&request.into_inner().selector)
+            .map_err(|error| Status::invalid_argument(format!("selector: {error}")))?;
+        let mut profiles = BTreeMap::new();
+        for (id, resource) in self.read(Kind::Profile).await? {
+            if let Spec::Profile(profile) = resource.spec {
+                profiles.insert(id.name, profile.labels_to_apply);
+            }
+        }
+        let mut resources = Vec::new();
+        for kind in [Kind::HostEndpoint, Kind::GlobalNetworkSet] {
+            for (id, resource) in self.read(kind).await? {
+                if selector.matches(&effective_labels(&resource, &profiles)) {
+                    resources.push(SelectedResource {
+                        kind: kind.to_string(),
+                        namespace: String::new(),
+                        name: id.name.to_string(),
+                    });
+                }
+            }
+        }
+        Ok(Response::new(SelectResponse { resources }))
+    }
+}
+
+type Labels = BTreeMap<String, String>;
+
+/// Own labels win, then those of the first profile that gives the key.
+fn effective_labels(
+    resource: &Resource,
+    profiles: &BTreeMap<palisade_model::Name, Labels>,
+) -> Labels {
+    let mut labels = resource.metadata.labels.clone();
+    if let Spec::HostEndpoint(endpoint) = &resource.spec {
+        for inherited in endpoint
+            .profiles
+            .iter()
+            .filter_map(|name| profiles.get(name))
+        {
+            for (key, value) in inherited {
+                labels.entry(key.clone()).or_insert_with(|| value.clone());
+            }
+        }
+    }
+    labels
+}
+
+impl Analysis {
+    async fn read(&self, kind: Kind) -> Result<Vec<(ResourceId, Resource)>, Status> {
+        let prefix = format!("{PREFIX}{kind}/");
+        let (mut at, mut after) = (None, None::<bytes::Bytes>);
+        let mut found = Vec::new();
+        loop {
+            let page = self
+                .store
+                .range(prefix.as_bytes(), after.as_deref(), PAGE, at)
+                .await
+                .map_err(of_store)?;
+            at = Some(page.revision);
+            for item in &page.items {
+                let id = std::str::from_utf8(&item.key)
+                    .ok()
+                    .and_then(ResourceId::from_store_key);
+                let json = serde_json::from_slice(&item.value).ok();
+                let decoded = json.and_then(|json| palisade_model::decode(&json).ok());
+                found.extend(id.zip(decoded.map(|decoded| decoded.resource)));
+            }
+            after = page.items.last().map(|item| item.key.clone());
+            if !page.more || after.is_none() {
+                return Ok(found);
+            }
+        }
+    }
+}
+
+/// The view behind items, read as a node reads it.
+fn view(table: &ItemTable, position: &Position) -> Option<View> {
+    let ops = snapshot(table);
+    let bytes = ops.iter().map(|op| op.len() as u64).sum();
+    let mut assembler = Assembler::new(bytes, bytes).ok()?;
+    for op in &ops {
+        assembler.push(op).ok()?;
+    }
+    let ops = decode_ops(assembler.finish().ok()?).ok()?;
+    let held = palisade_policy::delta::Held::from_snapshot(ops, &position.digest).ok()?;
+    Some(held.view().clone())
+}
+
+fn packet(request: &ExplainRequest) -> Result<Packet, Status> {
+    let invalid = |text: &str| Status::invalid_argument(text.to_owned());
+    let interface = |name: &str| (!name.is_empty()).then(|| IfName::new(name));
+    let way = match (
+        interface(&request.in_interface),
+        interface(&request.out_interface),
+    ) {
+        (Some(from), Some(to)) => Way::Forward { from, to },
+        (Some(interface), None) => Way::In { interface },
+        (None, Some(interface)) => Way::Out { interface },
+        (None, None) => return Err(invalid("in_interface or out_interface is needed")),
+    };
+    let source =
+        address(&request.source).ok_or_else(|| invalid("source has neither 4 nor 16 bytes"))?;
+    let destination = address(&request.destination)
+        .ok_or_else(|| invalid("destination has neither 4 nor 16 bytes"))?;
+    if source.is_ipv4() != destination.is_ipv4() {
+        return Err(invalid("source and destination are of different families"));
+    }
+    let protocol = u8::try_from(request.protocol)
+        .ok()
+        .filter(|protocol| *protocol != 0);
+    let protocol = Protocol(protocol.ok_or_else(|| invalid("protocol must lie in 1..=255"))?);
+    let has_ports = protocol.has_ports() || protocol == Protocol::UDPLITE;
+    let port = |port: u32, field: &str| match (has_ports, u16::try_from(port)) {
+        (true, Ok(port)) => Ok(Some(port)),
+        (false, Ok(0)) => Ok(None),
+        (false, Ok(_)) => Err(Status::invalid_argument(format!(
+            "{field}: the protocol has no ports"
+        ))),
+        (_, Err(_)) => Err(Status::invalid_argument(format!(
+            "{field} must lie in 0..=65535"
+        ))),
+    };
+    let is_icmp = matches!(protocol, Protocol::ICMP | Protocol::ICMPV6);
+    let icmp = match (is_icmp, request.icmp_type, request.icmp_code) {
+        (true, Some(kind), code) => {
+            let byte = |n: u32| {
+                u8::try_from(n).map_err(|_| invalid("ICMP types and codes lie in 0..=255"))
+            };
+            Some((byte(kind)?, byte(code.unwrap_or(0))?))
+        }
+        (true, None, _) => return Err(invalid("icmp_type is needed")),
+        (false, None, None) => None,
+        (false, ..) => return Err(invalid("icmp_type and icmp_code belong to ICMP")),
+    };
+    Ok(Packet {
+        way,
+        source,
+        destination,
+        protocol,
+        source_port: port(request.source_port, "source_port")?,
+        destination_port: port(request.destination_port, "destination_port")?,
+        icmp,
+        ct: CtState::New,
+        original_destination: None,
+    })
+}
+
+fn address(bytes: &[u8]) -> Option<IpAddr> {
+    let v4 = <[u8; 4]>::try_from(bytes).ok().map(IpAddr::from);
+    v4.or_else(|| <[u8; 16]>::try_from(bytes).ok().map(IpAddr::from))
+}
+
+fn answer(judgement: &Judgement, position: &Position) -> ExplainResponse {
+    let verdict = match judgement.verdict {
+        Verdict::Accept => v1::Verdict::Accept,
+        Verdict::Drop => v1::Verdict::Drop,
+        Verdict::Reject => v1::Verdict::Reject,
+    };
+    let steps = judgement.trace.iter().map(|step| TraceStep {
+        stage: step.stage.to_string(),
+        subject: match &step.endpoint {
+            Some(endpoint) => format!("{endpoint}: {}", step.subject),
+            None => step.subject.to_string(),
+        },
+        outcome: step.outcome.to_string(),
+    });
+    ExplainResponse {
+        verdict: verdict.into(),
+        reason: judgement.reason.to_string(),
+        steps: steps.collect(),
+        position: Some(position.into()),
+        rule_id: judgement.rule.map_or(0, |rule| rule.0),
+    }
+}

@@ -1,0 +1,144 @@
+//! Watch: the present state if asked for, then changes in order of revision, with bookmarks.
+
+use super::{Resources, read, stored};
+use crate::failure::of_store;
+use palisade_proto::v1::{WatchEventType, WatchResourcesRequest, WatchResourcesResponse};
+use palisade_store::{Batch, Change, Event, Revision, Store, WatchStream};
+use std::{pin::Pin, sync::Arc, time::Duration};
+use tokio::sync::mpsc;
+use tokio_stream::{Stream, StreamExt as _, wrappers::ReceiverStream};
+use tonic::Status;
+
+/// Events that wait for a watcher; then the store's log waits, which costs no memory.
+const OUTBOUND: usize = 64;
+/// Resources of the present state read at once.
+const PAGE: usize = 500;
+/// A quiet watch gets a bookmark this often.
+const BOOKMARK: Duration = Duration::from_secs(30);
+
+type Answer = Result<WatchResourcesResponse, Status>;
+type Sender = mpsc::Sender<Answer>;
+
+/// The watcher has left.
+struct Gone;
+
+impl Resources {
+    pub(super) async fn watch(
+        &self,
+        request: WatchResourcesRequest,
+    ) -> Result<Pin<Box<dyn Stream<Item = Answer> + Send>>, Status> {
+        let prefix = read::prefix(&request.kind, &request.namespace)?;
+        let store = Arc::clone(&self.store);
+        let (sender, receiver) = mpsc::channel(OUTBOUND);
+        let resume = Revision(request.resource_version);
+        if resume == Revision(0) {
+            tokio::spawn(async move {
+                let _: Result<(), Gone> = from_present(&*store, &prefix, &sender).await;
+            });
+        } else {
+            // Before the answer, so that a revision that is gone refuses the call itself.
+            let changes = store
+                .watch(prefix.as_bytes(), resume)
+                .await
+                .map_err(of_store)?;
+            tokio::spawn(async move {
+                let _: Result<(), Gone> = follow(changes, resume, &sender).await;
+            });
+        }
+        Ok(Box::pin(ReceiverStream::new(receiver)))
+    }
+}
+
+async fn send(sender: &Sender, answer: Answer) -> Result<(), Gone> {
+    sender.send(answer).await.map_err(|_| Gone)
+}
+
+/// Sends an error as the last message.
+async fn fail<T>(sender: &Sender, status: Status) -> Result<T, Gone> {
+    send(sender, Err(status)).await?;
+    Err(Gone)
+}
+
+async fn from_present(store: &dyn Store, prefix: &str, sender: &Sender) -> Result<(), Gone> {
+    let (mut at, mut after) = (None, None::<bytes::Bytes>);
+    let revision = loop {
+        let page = match store
+            .range(prefix.as_bytes(), after.as_deref(), PAGE, at)
+            .await
+        {
+            Ok(page) => page,
+            Err(error) => return fail(sender, of_store(error)).await,
+        };
+        at = Some(page.revision);
+        for item in &page.items {
+            let event = stored::of_key_value(item).map(|resource| WatchResourcesResponse {
+                r#type: WatchEventType::Added.into(),
+                resource,
+                resource_version: item.modified.0,
+            });
+            send(sender, event).await?;
+        }
+        after = page.items.last().map(|item| item.key.clone());
+        if !page.more || after.is_none() {
+            break page.revision;
+        }
+    };
+    send(sender, Ok(bookmark(revision))).await?;
+    match store.watch(prefix.as_bytes(), revision).await {
+        Ok(changes) => follow(changes, revision, sender).await,
+        Err(error) => fail(sender, of_store(error)).await,
+    }
+}
+
+async fn follow(mut changes: WatchStream, from: Revision, sender: &Sender) -> Result<(), Gone> {
+    let mut seen = from;
+    let mut marks = tokio::time::interval(BOOKMARK);
+    marks.tick().await;
+    loop {
+        let batch = tokio::select! {
+            batch = changes.next() => batch,
+            _ = marks.tick() => {
+                send(sender, Ok(bookmark(seen))).await?;
+                continue;
+            }
+            () = sender.closed() => return Err(Gone),
+        };
+        match batch {
+            Some(Ok(batch)) => {
+                seen = batch.revision;
+                for event in &batch.events {
+                    let answer = message(&batch, event);
+                    if let Some(answer) = answer.transpose() {
+                        send(sender, answer).await?;
+                    }
+                }
+            }
+            Some(Err(error)) => return fail(sender, of_store(error)).await,
+            None => return Ok(()),
+        }
+    }
+}
+
+fn message(batch: &Batch, event: &Event) -> Result<Option<WatchResourcesResponse>, Status> {
+    let (kind, value) = match &event.change {
+        Change::Put { value, created, .. } if *created == batch.revision => {
+            (WatchEventType::Added, value)
+        }
+        Change::Put { value, .. } => (WatchEventType::Modified, value),
+        Change::Delete { previous } => (WatchEventType::Deleted, previous),
+    };
+    let resource = stored::of_parts(&event.key, value, batch.revision)?;
+    Ok(resource.map(|resource| WatchResourcesResponse {
+        r#type: kind.into(),
+        resource: Some(resource),
+        resource_version: batch.revision.0,
+    }))
+}
+
+fn bookmark(revision: Revision) -> WatchResourcesResponse {
+    WatchResourcesResponse {
+        r#type: WatchEventType::Bookmark.into(),
+        resource: None,
+        resource_version: revision.0,
+    }
+}

@@ -1,0 +1,325 @@
+//! All parts put together, and taken apart again.
+
+use crate::{
+    access::Access,
+    analysis::Analysis,
+    bootstrap,
+    compiler::CompilerTask,
+    config::Config,
+    enrollment::Enrollment,
+    http::Health,
+    hub::Hub,
+    node_sync::NodeSync,
+    observe::Observe,
+    resources::{self, Resources},
+    tls,
+    tokens::Tokens,
+};
+use anyhow::Context as _;
+use jiff::Timestamp;
+use palisade_identity::{Authority, ClientCertificates, Credentials, server_config};
+use palisade_policy::view::Epoch;
+use palisade_proto::v1::{
+    analysis_service_server::AnalysisServiceServer,
+    certificate_service_server::CertificateServiceServer,
+    enrollment_service_server::EnrollmentServiceServer,
+    node_sync_service_server::NodeSyncServiceServer, observe_service_server::ObserveServiceServer,
+    resource_service_server::ResourceServiceServer, token_service_server::TokenServiceServer,
+};
+use palisade_store::{EmbeddedStore, Store};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+use tokio::{
+    net::TcpListener,
+    sync::{oneshot, watch},
+    task::JoinSet,
+};
+use tonic::transport::Server as Tonic;
+
+/// Largest request of the API: a whole file, with room for its framing.
+const LARGEST_REQUEST: usize = 72 << 20;
+/// Largest answer of the API: a page, a commit's resources, or a node's view.
+const LARGEST_ANSWER: usize = 256 << 20;
+/// Largest message of a node: an inventory.
+const LARGEST_FROM_NODE: usize = 32 << 20;
+/// Largest message on the enrolment port: a token and a request for a certificate.
+const LARGEST_ENROLLMENT: usize = 64 << 10;
+/// Streams that one connection may have open.
+const STREAMS: u32 = 128;
+/// Dead connections are noticed by HTTP/2 pings so often, and given up after so long.
+const KEEPALIVE: Duration = Duration::from_secs(30);
+const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(20);
+/// How long a connection may take to end when the server stops.
+const GRACE: Duration = Duration::from_secs(1);
+
+/// Where a server listens.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Addresses {
+    /// The API and the nodes' streams.
+    pub api: SocketAddr,
+    /// Enrolment.
+    pub enrollment: SocketAddr,
+    /// Metrics and health.
+    pub http: SocketAddr,
+}
+
+/// A running control plane.
+pub struct Server {
+    addresses: Addresses,
+    health: Health,
+    compiled: Option<oneshot::Receiver<()>>,
+    tasks: JoinSet<anyhow::Result<()>>,
+    stop: watch::Sender<bool>,
+    hub: Arc<Hub>,
+    store: Arc<dyn Store>,
+    _compiler: oneshot::Sender<()>,
+}
+
+struct Parts {
+    store: Arc<dyn Store>,
+    hub: Arc<Hub>,
+    authority: Arc<Authority>,
+}
+
+// === impl Server ===
+
+impl Server {
+    /// Starts everything; serving begins before the first compilation is done.
+    ///
+    /// # Errors
+    /// Whatever stands in the way: the folder, the store, the ports.
+    pub async fn start(config: &Config) -> anyhow::Result<Self> {
+        let dir = &config.data_dir;
+        std::fs::create_dir_all(dir).with_context(|| format!("cannot make `{}`", dir.display()))?;
+        let file = dir.join("store.redb");
+        let store: Arc<dyn Store> =
+            Arc::new(tokio::task::spawn_blocking(move || EmbeddedStore::open(&file)).await??);
+        let authority = Arc::new(Authority::open(dir, Timestamp::now())?);
+        resources::install_built_ins(&*store)
+            .await
+            .context("cannot write the built-in resources")?;
+        let identity = store.identity().await?;
+        let hub = Hub::new(Epoch(identity.epoch));
+        let (health, metrics) = Health::new(Arc::clone(&hub));
+        let (compiler, stop_compiler) = oneshot::channel();
+        let task = CompilerTask {
+            store: Arc::clone(&store),
+            hub: Arc::clone(&hub),
+            metrics,
+        };
+        let compiled = task
+            .spawn(stop_compiler)
+            .context("cannot start the compiler")?;
+
+        let listeners = Listeners::bind(config).await?;
+        let addresses = listeners.addresses()?;
+        let names =
+            bootstrap::server_names(&config.advertise, &[addresses.api, addresses.enrollment]);
+        let credentials = bootstrap::server_credentials(&authority, &names)?;
+        let contact = bootstrap::server_address(&config.advertise, addresses.api);
+        bootstrap::write_admin_context(dir, &authority, &contact)?;
+
+        let parts = Parts {
+            store: Arc::clone(&store),
+            hub: Arc::clone(&hub),
+            authority,
+        };
+        let (stop, stopped) = watch::channel(false);
+        let tasks = serve(listeners, &parts, &credentials, &health, &stopped)?;
+        Ok(Self {
+            addresses,
+            health,
+            compiled: Some(compiled),
+            tasks,
+            stop,
+            hub,
+            store,
+            _compiler: compiler,
+        })
+    }
+
+    /// Where it listens.
+    pub fn addresses(&self) -> Addresses {
+        self.addresses
+    }
+
+    /// Waits until all views have been compiled once.
+    ///
+    /// # Errors
+    /// The compiler ended.
+    pub async fn ready(&mut self) -> anyhow::Result<()> {
+        if let Some(compiled) = self.compiled.take() {
+            compiled.await.context("the compiler has ended")?;
+        }
+        self.health.set_ready(true);
+        Ok(())
+    }
+
+    /// Waits for a part to end by itself.
+    pub async fn failed(&mut self) -> anyhow::Error {
+        match self.tasks.join_next().await {
+            Some(Ok(Err(error))) => error,
+            Some(Err(error)) => error.into(),
+            Some(Ok(Ok(()))) | None => anyhow::anyhow!("a listener has ended"),
+        }
+    }
+
+    /// Ends streams, listeners and the store. Nodes go on enforcing.
+    pub async fn stop(mut self) {
+        self.health.set_ready(false);
+        self.hub.close();
+        self.stop.send_replace(true);
+        let ended = async { while self.tasks.join_next().await.is_some() {} };
+        // Whoever holds a watch open does not hold us up.
+        let _ = tokio::time::timeout(GRACE, ended).await;
+        self.tasks.shutdown().await;
+        drop(self.store);
+    }
+}
+
+/// The three ports.
+struct Listeners {
+    api: TcpListener,
+    enrollment: TcpListener,
+    http: TcpListener,
+}
+
+impl Listeners {
+    async fn bind(config: &Config) -> anyhow::Result<Self> {
+        let bind = async |address: SocketAddr| {
+            TcpListener::bind(address)
+                .await
+                .with_context(|| format!("cannot listen on {address}"))
+        };
+        Ok(Self {
+            api: bind(config.listen).await?,
+            enrollment: bind(config.enroll_listen()).await?,
+            http: bind(config.http_listen).await?,
+        })
+    }
+
+    fn addresses(&self) -> anyhow::Result<Addresses> {
+        Ok(Addresses {
+            api: self.api.local_addr()?,
+            enrollment: self.enrollment.local_addr()?,
+            http: self.http.local_addr()?,
+        })
+    }
+}
+
+fn serve(
+    listeners: Listeners,
+    parts: &Parts,
+    credentials: &Credentials,
+    health: &Health,
+    stopped: &watch::Receiver<bool>,
+) -> anyhow::Result<JoinSet<anyhow::Result<()>>> {
+    let clients = ClientCertificates::Required(parts.authority.bundle());
+    let api = tls::accept(listeners.api, server_config(credentials, clients)?);
+    let strangers = ClientCertificates::NotAsked;
+    let enrolling = tls::accept(listeners.enrollment, server_config(credentials, strangers)?);
+    let mut tasks = JoinSet::new();
+    let router = tonic().layer(Access);
+    tasks.spawn(api_services(router, parts)?.serve(api, stopping(stopped)));
+    let enrollment = EnrollmentServiceServer::new(parts.enrollment())
+        .max_decoding_message_size(LARGEST_ENROLLMENT);
+    let stop = stopping(stopped);
+    tasks.spawn(async move {
+        let router = tonic().add_service(enrollment);
+        Ok(router.serve_with_incoming_shutdown(enrolling, stop).await?)
+    });
+    let pages = health.clone().router();
+    let stop = stopping(stopped);
+    tasks.spawn(async move {
+        let served = axum::serve(listeners.http, pages).with_graceful_shutdown(stop);
+        Ok(served.await?)
+    });
+    Ok(tasks)
+}
+
+fn tonic() -> Tonic {
+    Tonic::builder()
+        .max_concurrent_streams(STREAMS)
+        .http2_keepalive_interval(Some(KEEPALIVE))
+        .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
+}
+
+async fn stopping_now(mut stopped: watch::Receiver<bool>) {
+    // An error says that the server is gone.
+    let _ = stopped.wait_for(|stopped| *stopped).await;
+}
+
+fn stopping(stopped: &watch::Receiver<bool>) -> impl Future<Output = ()> + Send + 'static {
+    stopping_now(stopped.clone())
+}
+
+type ApiRouter = tonic::transport::server::Router<
+    tower::layer::util::Stack<Access, tower::layer::util::Identity>,
+>;
+
+/// The router of the API port.
+struct Api(ApiRouter);
+
+impl Api {
+    async fn serve(
+        self,
+        incoming: tls::Incoming,
+        stop: impl Future<Output = ()>,
+    ) -> anyhow::Result<()> {
+        Ok(self.0.serve_with_incoming_shutdown(incoming, stop).await?)
+    }
+}
+
+fn api_services(
+    mut builder: Tonic<tower::layer::util::Stack<Access, tower::layer::util::Identity>>,
+    parts: &Parts,
+) -> anyhow::Result<Api> {
+    let Parts { store, hub, .. } = parts;
+    let (reporter, health) = tonic_health::server::health_reporter();
+    drop(reporter);
+    let reflection = tonic_reflection::server::Builder::configure()
+        .register_encoded_file_descriptor_set(palisade_proto::DESCRIPTORS)
+        .build_v1()
+        .context("the descriptors cannot be read")?;
+    let resources = ResourceServiceServer::new(Resources::new(Arc::clone(store)))
+        .max_decoding_message_size(LARGEST_REQUEST)
+        .max_encoding_message_size(LARGEST_ANSWER);
+    let nodes = NodeSyncServiceServer::new(NodeSync {
+        hub: Arc::clone(hub),
+    })
+    .max_decoding_message_size(LARGEST_FROM_NODE);
+    let observe = ObserveServiceServer::new(Observe {
+        hub: Arc::clone(hub),
+        store: Arc::clone(store),
+    })
+    .max_encoding_message_size(LARGEST_ANSWER);
+    let tokens = TokenServiceServer::new(Tokens {
+        store: Arc::clone(store),
+        pin: parts.authority.pin(),
+    });
+    let analysis = AnalysisServiceServer::new(Analysis {
+        hub: Arc::clone(hub),
+        store: Arc::clone(store),
+    });
+    Ok(Api(builder
+        .add_service(health)
+        .add_service(reflection)
+        .add_service(resources)
+        .add_service(nodes)
+        .add_service(observe)
+        .add_service(tokens)
+        .add_service(analysis)
+        .add_service(CertificateServiceServer::new(
+            parts.enrollment(),
+        ))))
+}
+
+// === impl Parts ===
+
+impl Parts {
+    fn enrollment(&self) -> Enrollment {
+        Enrollment {
+            store: Arc::clone(&self.store),
+            authority: Arc::clone(&self.authority),
+        }
+    }
+}
