@@ -5,7 +5,7 @@ use palisade_ruleset::{
     ir::Ruleset,
     plan::{Op, Plan},
 };
-use std::{process::Command, thread};
+use std::{io::Write as _, process::Command, thread};
 
 /// Runs a test in a fresh network namespace. Without the right to make one it says so, which
 /// `PALISADE_REQUIRE=netns` makes a failure.
@@ -18,7 +18,9 @@ pub(crate) fn alone(test: impl FnOnce(Netfilter) + Send + 'static) {
                 !required.split(',').any(|what| what == "netns"),
                 "PALISADE_REQUIRE=netns, and no network namespace can be made"
             );
-            eprintln!("SKIPPED: no right to make a network namespace (needs root)");
+            // Straight to stderr: what is printed by a passing test is not shown.
+            let line = b"SKIPPED: no right to make a network namespace (needs root)\n";
+            let _ = std::io::stderr().write_all(line);
             return;
         }
         test(Netfilter::open().expect("a socket"));
