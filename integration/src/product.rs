@@ -147,6 +147,12 @@ impl Deployment {
         )
     }
 
+    /// The namespace of the control plane, and the context file of the administrator in it: for other clients.
+    pub fn administrator(&self) -> (&Door, PathBuf) {
+        let context = self.path("controlplane").join("admin.yaml");
+        (&self.controlplane_door, context)
+    }
+
     /// What every daemon logged, with its name before it.
     pub fn logs(&self) -> String {
         let nodes = self

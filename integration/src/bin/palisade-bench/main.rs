@@ -4,6 +4,7 @@
 //! never touched.
 #![forbid(unsafe_code)]
 
+mod change;
 mod commit;
 mod figures;
 mod packets;
@@ -15,7 +16,7 @@ use std::process::ExitCode;
 use anyhow::{Result, bail};
 use palisade_integration::prerequisite::Prerequisite;
 
-const USAGE: &str = "usage: palisade-bench [packets|commit|all]… [--quick] [--large]";
+const USAGE: &str = "usage: palisade-bench [packets|commit|change|all]… [--quick] [--large]";
 
 /// How much is measured.
 #[derive(Clone, Copy, Debug, Default)]
@@ -29,7 +30,11 @@ struct Effort {
 type Bench = fn(Effort) -> Result<()>;
 
 /// In the order in which they run.
-const BENCHES: [(&str, Bench); 2] = [("packets", packets::run), ("commit", commit::run)];
+const BENCHES: [(&str, Bench); 3] = [
+    ("packets", packets::run),
+    ("commit", commit::run),
+    ("change", change::run),
+];
 
 fn main() -> ExitCode {
     let mut effort = Effort::default();
