@@ -26,7 +26,8 @@ impl Process {
         command: &mut Command,
         log: &Path,
     ) -> Result<Self> {
-        logging_to(command, log)?;
+        // Colours would stand between the words of a log.
+        logging_to(command.env("NO_COLOR", "1"), log)?;
         let log_start = std::fs::read(log)
             .map(|bytes| bytes.len())
             .unwrap_or_default();

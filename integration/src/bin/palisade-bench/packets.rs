@@ -158,6 +158,7 @@ fn print(costs: &[Cost], rounds: usize) {
             "new",
             "above",
             "÷ aim",
+            "÷ by hand",
             "established",
             "above",
             "Calico new, above *",
@@ -165,6 +166,8 @@ fn print(costs: &[Cost], rounds: usize) {
         ],
     );
     let bare = costs.iter().find(|cost| cost.rules == Rules::Bare);
+    let by_hand = costs.iter().find(|cost| cost.rules == Rules::ByHand);
+    let by_hand = by_hand.map_or(f64::NAN, |cost| cost.new);
     let (bare_new, bare_established) = bare.map_or((0.0, 0.0), |c| (c.new, c.established));
     for cost in costs {
         let name = match cost.rules {
@@ -188,11 +191,16 @@ fn print(costs: &[Cost], rounds: usize) {
             Rules::Policies(_) => format!("{:.2}", (cost.new - bare_new) / AIM),
             _ => dash(),
         };
+        let of_hand = match cost.rules {
+            Rules::Policies(_) => format!("{:.2}", cost.new / by_hand),
+            _ => dash(),
+        };
         table.row([
             name,
             format!("{:.0}", cost.new),
             above(cost.new, bare_new),
             aim,
+            of_hand,
             format!("{:.0}", cost.established),
             above(cost.established, bare_established),
             calico.map_or_else(dash, |(_, new, _)| format!("{new:+}")),
