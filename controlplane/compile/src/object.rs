@@ -14,8 +14,8 @@ pub(crate) type EffectiveLabels = BTreeMap<String, String>;
 pub(crate) struct Object {
     /// Labels after inheritance.
     pub(crate) labels: EffectiveLabels,
-    /// Its addresses, as prefixes.
-    pub(crate) nets: BTreeSet<IpNet>,
+    /// Its addresses, as prefixes; sorted, without repetition. A set may have very many of them.
+    pub(crate) nets: Vec<IpNet>,
     /// Ports it declares; none for network sets.
     pub(crate) ports: BTreeSet<DeclaredPort>,
 }
@@ -37,7 +37,7 @@ impl Object {
     ) -> Self {
         Self {
             labels: inherited(&metadata.labels, spec.profiles.iter().filter_map(profile)),
-            nets: spec.expected_ips.iter().copied().map(IpNet::from).collect(),
+            nets: sorted(spec.expected_ips.iter().copied().map(IpNet::from)),
             ports: spec
                 .ports
                 .iter()
@@ -54,8 +54,32 @@ impl Object {
     pub(crate) fn network_set(metadata: &Metadata, spec: &NetworkSetSpec) -> Self {
         Self {
             labels: metadata.labels.clone(),
-            nets: spec.nets.iter().map(IpNet::trunc).collect(),
+            nets: sorted(spec.nets.iter().map(IpNet::trunc)),
             ports: BTreeSet::new(),
+        }
+    }
+}
+
+fn sorted(nets: impl Iterator<Item = IpNet>) -> Vec<IpNet> {
+    let mut nets: Vec<IpNet> = nets.collect();
+    nets.sort_unstable();
+    nets.dedup();
+    nets
+}
+
+/// What only the first of two sorted lists has, and what only the second has.
+pub(crate) fn difference(old: &[IpNet], new: &[IpNet]) -> (Vec<IpNet>, Vec<IpNet>) {
+    let (mut gone, mut come) = (Vec::new(), Vec::new());
+    let (mut old, mut new) = (old.iter().peekable(), new.iter().peekable());
+    loop {
+        match (old.peek(), new.peek()) {
+            (None, None) => return (gone, come),
+            (Some(a), Some(b)) if a == b => {
+                old.next();
+                new.next();
+            }
+            (Some(a), b) if b.is_none_or(|b| a < b) => gone.extend(old.next()),
+            _ => come.extend(new.next()),
         }
     }
 }

@@ -99,17 +99,17 @@ impl State {
     /// Replaces items that are there already: what refers to what is unchanged.
     fn refresh(&mut self, policies: &mut Policies, sets: &Sets, dirty: &Dirty) {
         for id in &dirty.rules {
-            if self.table.get(&id.into()).is_some() {
-                if let Some(item) = policies.item(id, &self.log_prefix) {
-                    self.table.insert(item);
-                }
+            if self.table.get(&id.into()).is_some()
+                && let Some(item) = policies.item(id, &self.log_prefix)
+            {
+                self.table.insert(item);
             }
         }
         for id in &dirty.set_members {
-            if self.table.get(&id.into()).is_some() {
-                if let Some(item) = sets.item(id) {
-                    self.table.insert(Arc::clone(item));
-                }
+            if self.table.get(&id.into()).is_some()
+                && let Some(item) = sets.item(id)
+            {
+                self.table.insert(Arc::clone(item));
             }
         }
     }

@@ -1,6 +1,10 @@
 //! Membership of every set that some policy names, with a count of objects behind each member.
 
-use crate::{object::Object, set::SetDefinition};
+use crate::{
+    object::{Object, difference},
+    set::SetDefinition,
+};
+use ipnet::IpNet;
 use palisade_policy::{digest::ItemHash, ids::SetId, members::Members, set::Member, table::Item};
 use std::{
     collections::{BTreeMap, HashMap},
@@ -94,16 +98,16 @@ struct ObjectChange<'a> {
 
 impl<'a> ObjectChange<'a> {
     fn new(old: Option<&'a Object>, new: Option<&'a Object>) -> Self {
-        let (mut gone, mut come) = (Vec::new(), Vec::new());
-        if let (Some(old), Some(new)) = (old, new) {
-            gone.extend(old.nets.difference(&new.nets).copied().map(Member::Net));
-            come.extend(new.nets.difference(&old.nets).copied().map(Member::Net));
-        }
+        let (gone, come) = match (old, new) {
+            (Some(old), Some(new)) => difference(&old.nets, &new.nets),
+            _ => (Vec::new(), Vec::new()),
+        };
+        let members = |nets: Vec<IpNet>| nets.into_iter().map(Member::Net).collect();
         Self {
             old,
             new,
-            gone,
-            come,
+            gone: members(gone),
+            come: members(come),
         }
     }
 }

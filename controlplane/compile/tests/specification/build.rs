@@ -198,7 +198,7 @@ pub(crate) fn icmp6(packet: Packet, icmp_type: u8) -> Packet {
 pub(crate) trait But: Sized {
     fn over(self, protocol: Protocol) -> Self;
     fn on(self, interface: &str) -> Self;
-    fn from_source(self, source: &str) -> Self;
+    fn at_source(self, source: &str) -> Self;
     fn to(self, destination: &str) -> Self;
     fn state(self, ct: CtState) -> Self;
 }
@@ -217,7 +217,7 @@ impl But for Packet {
         self
     }
 
-    fn from_source(mut self, source: &str) -> Self {
+    fn at_source(mut self, source: &str) -> Self {
         self.source = ip(source);
         self
     }

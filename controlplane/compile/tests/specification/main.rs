@@ -152,12 +152,7 @@ fn cases_22_to_24_pre_dnat_policy() {
 
 #[test]
 fn case_26_a_wildcard_leaves_loopback_alone_unless_told_otherwise() {
-    let local = || {
-        tcp_in(8080)
-            .on("lo")
-            .from_source("127.0.0.1")
-            .to("127.0.0.1")
-    };
+    let local = || tcp_in(8080).on("lo").at_source("127.0.0.1").to("127.0.0.1");
     let star = || Given::nothing().endpoint("all", json!({"interfaceName": "*"}));
     star()
         .accepts(local())
@@ -218,7 +213,7 @@ fn the_control_plane_is_always_reachable_unless_told_otherwise() {
     Given::h0()
         .accepts(tcp_out(443).to("203.0.113.5"))
         .drops(tcp_out(444).to("203.0.113.5"))
-        .drops(tcp_in(443).from_source("203.0.113.5"));
+        .drops(tcp_in(443).at_source("203.0.113.5"));
     Given::h0()
         .resource(
             "PalisadeConfiguration",
@@ -245,7 +240,7 @@ fn cases_35_and_36_families() {
     Given::h0()
         .policy("p", ingress(json!([deny, {"action": "Allow"}])))
         .drops(tcp_in(80))
-        .accepts(tcp_in(80).from_source("10.1.1.1"))
+        .accepts(tcp_in(80).at_source("10.1.1.1"))
         .accepts(v6(tcp_in(80)));
 }
 
@@ -259,10 +254,10 @@ fn cases_37_to_39_selectors_without_matches() {
         .set("bad", "bad", json!([CLIENT]))
         .policy("p", from(json!({"notSelector": "has(bad)"})))
         .drops(tcp_in(80))
-        .accepts(tcp_in(80).from_source("192.0.2.77"));
+        .accepts(tcp_in(80).at_source("192.0.2.77"));
     Given::h0()
         .policy("p", from(json!({"selector": "!has(bad)"})))
-        .drops(tcp_in(80).from_source("192.0.2.77"));
+        .drops(tcp_in(80).at_source("192.0.2.77"));
 }
 
 #[test]
@@ -273,7 +268,7 @@ fn selector_and_not_selector_fold_per_object() {
         .set("narrow", "narrow", json!([CLIENT]))
         .policy("p", ingress(json!([{"action": "Allow", "source": fold}])))
         .accepts(tcp_in(80))
-        .drops(tcp_in(80).from_source("198.51.100.77"));
+        .drops(tcp_in(80).at_source("198.51.100.77"));
 }
 
 #[test]

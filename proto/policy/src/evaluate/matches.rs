@@ -21,8 +21,11 @@ impl Match {
             && self.icmp.is_none_or(|icmp| icmp.holds(packet))
             && self.not_icmp.is_none_or(|icmp| !icmp.holds(packet))
             && self.covers(family)
-            && End::of_source(packet).meets(&self.source, view)
-            && End::of_destination(packet).meets(&self.destination, view)
+            // Ports are cheap, and most often decide.
+            && End::of_source(packet).meets_ports(&self.source, view)
+            && End::of_destination(packet).meets_ports(&self.destination, view)
+            && End::of_source(packet).meets_addresses(&self.source, view)
+            && End::of_destination(packet).meets_addresses(&self.destination, view)
     }
 }
 
@@ -58,15 +61,18 @@ impl<'a> End<'a> {
         }
     }
 
-    fn meets(&self, entity: &EntityMatch, view: &View) -> bool {
+    fn meets_ports(&self, entity: &EntityMatch, view: &View) -> bool {
+        (entity.ports.is_empty() || self.in_ports(&entity.ports, view))
+            && (entity.not_ports.is_empty() || !self.in_ports(&entity.not_ports, view))
+    }
+
+    fn meets_addresses(&self, entity: &EntityMatch, view: &View) -> bool {
         let in_nets = |nets: &[ipnet::IpNet]| {
             nets.iter()
                 .any(|net| family_of(net) == self.family() && net.contains(&self.address))
         };
         let in_set = |set: &IpSet| set.covers(self.address);
-        (entity.ports.is_empty() || self.in_ports(&entity.ports, view))
-            && (entity.not_ports.is_empty() || !self.in_ports(&entity.not_ports, view))
-            && (entity.nets.is_empty() || in_nets(&entity.nets))
+        (entity.nets.is_empty() || in_nets(&entity.nets))
             && !in_nets(&entity.not_nets)
             && entity
                 .sets

@@ -51,7 +51,7 @@ proptest! {
         prop_assert_eq!(node.hashes(), &ItemTable::from_view(&view).inventory());
         let again = Held::from_snapshot(node.snapshot().collect(), &node.digest());
         prop_assert_eq!(again.as_ref(), Ok(&node));
-        prop_assert_eq!(ItemTable::from_view(&view).to_view().as_ref(), Ok(&view));
+        prop_assert_eq!(ItemTable::from_view(&view).to_view(), Ok(view));
     }
 
     #[test]
