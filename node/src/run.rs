@@ -56,10 +56,21 @@ pub async fn run(arguments: Run) -> Result<()> {
         metrics,
     ));
 
+    let enforces = || reconciler.standing().borrow().have.is_some();
     let ended = tokio::select! {
         _ = terminate.recv() => Ok(()),
         _ = interrupt.recv() => Ok(()),
-        ended = synced => ended.context("the stream's task")?,
+        ended = synced => match ended.context("the stream's task")? {
+            // Who we are to the control plane never stops enforcement.
+            Err(err) if enforces() => {
+                tracing::error!(err = format!("{err:#}"), "no way to the control plane; the saved policy is enforced");
+                tokio::select! {
+                    _ = terminate.recv() => Ok(()),
+                    _ = interrupt.recv() => Ok(()),
+                }
+            }
+            ended => ended,
+        },
     };
     tracing::info!("stopping; the rules stay");
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);

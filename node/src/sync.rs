@@ -15,11 +15,12 @@ use crate::{
     session::{Closed, Effect, Event, Outcome, Session},
 };
 use palisade_identity::TlsError;
-use palisade_policy::packet::Environment;
+use palisade_policy::{ids::EndpointId, packet::Environment, resolve::EndpointStatus};
 use palisade_proto::v1::{
     StreamViewRequest, StreamViewResponse, node_sync_service_client::NodeSyncServiceClient,
 };
 use std::{
+    collections::BTreeMap,
     net::SocketAddr,
     pin::Pin,
     sync::Arc,
@@ -30,7 +31,7 @@ use tokio_stream::wrappers::ReceiverStream;
 
 /// Requests that wait to be sent; the session waits when it is full.
 const QUEUE: usize = 16;
-/// A report follows a change of interfaces at once, anything else after this time at the earliest.
+/// A report follows a change of interfaces or endpoints at once, anything else after this time at the earliest.
 const REPORT_EVERY: Duration = Duration::from_secs(10);
 
 /// What the stream needs of the rest of the daemon.
@@ -162,6 +163,7 @@ struct Conversation<'a> {
 struct Reported {
     at: Instant,
     environment: Environment,
+    endpoints: BTreeMap<EndpointId, EndpointStatus>,
     /// Something else changed since.
     stale: bool,
 }
@@ -213,7 +215,8 @@ impl Conversation<'_> {
                 },
                 Ok(()) = self.seen.changed() => {
                     self.reported.stale = true;
-                    if self.seen.borrow().environment != self.reported.environment {
+                    let urgent = self.reported.is_outdated(&self.seen.borrow());
+                    if urgent {
                         return Ok(self.report());
                     }
                 }
@@ -266,7 +269,13 @@ impl Reported {
         Self {
             at: Instant::now(),
             environment: seen.environment.clone(),
+            endpoints: seen.endpoints.clone(),
             stale: false,
         }
+    }
+
+    /// The control plane compiles and judges by what changed.
+    fn is_outdated(&self, seen: &Seen) -> bool {
+        self.environment != seen.environment || self.endpoints != seen.endpoints
     }
 }

@@ -24,7 +24,7 @@ use palisade_proto::v1::TransactionKind;
 use palisade_ruleset::{
     apply, diff, ir::Ruleset, lower, lower::LowerCache, patch::lower_members, plan::Plan,
 };
-use std::{collections::BTreeMap, io, path::Path};
+use std::{collections::BTreeMap, io, path::Path, time::Instant};
 
 /// Times that a transaction is planned anew on what the kernel is read to hold.
 const ATTEMPTS: usize = 3;
@@ -82,6 +82,7 @@ pub struct Enforcer<K> {
     plain: Vec<Condition>,
     trouble: Option<Condition>,
     foreign: Option<Condition>,
+    read_back: Instant,
 }
 
 /// Whether a transaction begins in the file beside the kernel.
@@ -121,6 +122,7 @@ impl<K: Kernel> Enforcer<K> {
             plain: Vec::new(),
             trouble: None,
             foreign: None,
+            read_back: Instant::now(),
         };
         enforcer.settle();
         Ok(enforcer)
@@ -134,6 +136,11 @@ impl<K: Kernel> Enforcer<K> {
     /// Which view is held, and which enforced.
     pub fn standing(&self) -> Standing {
         self.standing
+    }
+
+    /// When the kernel was last read back as desired.
+    pub fn read_back(&self) -> Instant {
+        self.read_back
     }
 
     /// The kernel, to look at.
@@ -328,6 +335,7 @@ impl<K: Kernel> Enforcer<K> {
                 self.write(desired)?;
             }
         }
+        self.read_back = Instant::now();
         self.store.keep()?;
         Ok(())
     }

@@ -245,7 +245,10 @@ impl Owner {
         let metrics = &self.publisher.metrics;
         match result {
             Ok(()) => {
-                let took = received.elapsed();
+                let took = self
+                    .enforcer
+                    .read_back()
+                    .saturating_duration_since(received);
                 metrics.applied.inc();
                 metrics.apply_seconds.observe(took.as_secs_f64());
                 tracing::info!(revision, ops, ?took, "view enforced");
