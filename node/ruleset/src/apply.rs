@@ -9,6 +9,8 @@ use crate::{
 };
 use std::{collections::BTreeMap, sync::Arc};
 
+mod members;
+
 /// Why a step is refused.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum ApplyError {
@@ -51,6 +53,9 @@ pub enum ApplyError {
 /// # Errors
 /// What [`ApplyError`] says.
 pub fn apply(ruleset: &mut Ruleset, plan: &Plan) -> Result<(), ApplyError> {
+    if members::is_only(ruleset, plan) {
+        return members::apply(ruleset, plan);
+    }
     let mut next = Model::new(ruleset.clone());
     for op in &plan.ops {
         next.step(op)?;

@@ -259,3 +259,33 @@ fn a_member_of_a_large_set_is_one_element() {
     apply(&mut actual, &plan).expect("applies");
     assert!(actual == lowered(&view, 2, &mut LowerCache::new()));
 }
+
+#[test]
+fn members_that_are_there_already_are_refused_and_nothing_is_left() {
+    let mut ruleset = lowered(&crate::goldens::small_view(), 1, &mut LowerCache::new());
+    let before = ruleset.clone();
+    let set = SetName::new("failsafe_in");
+    let table = &before.tables[&TableName::Main];
+    let there = table.sets[&set]
+        .elements
+        .first()
+        .expect("an element")
+        .clone();
+    let fresh = palisade_ruleset::ir::Element::single(palisade_ruleset::ir::Value::ProtocolPort(
+        palisade_policy::rule::Protocol::TCP,
+        9,
+    ));
+    let add = |elements| Plan {
+        ops: vec![Op::AddElements {
+            table: TableName::Main,
+            set: set.clone(),
+            shape: palisade_ruleset::ir::Shape::ProtocolPort,
+            interval: false,
+            elements,
+        }],
+    };
+    assert!(apply(&mut ruleset, &add(vec![fresh.clone(), there])).is_err());
+    assert!(ruleset == before);
+    assert!(apply(&mut ruleset, &add(vec![fresh])).is_ok());
+    assert!(ruleset != before);
+}
