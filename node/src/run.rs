@@ -107,7 +107,13 @@ async fn join(
 
 async fn certificate(arguments: &Run) -> Result<Certificate> {
     let dir = &arguments.state_dir;
-    let there = Certificate::load(dir).context("read the certificate")?;
+    let there = match (Certificate::load(dir), &arguments.token) {
+        (Err(err), Some(_)) => {
+            tracing::warn!(err = %chain(&err), "the certificate cannot be used; enrolling again");
+            None
+        }
+        (loaded, _) => loaded.context("read the certificate")?,
+    };
     let token = match (there, &arguments.token) {
         (Some(certificate), None) => return Ok(certificate),
         (Some(certificate), Some(_)) if !certificate.has_expired() => return Ok(certificate),

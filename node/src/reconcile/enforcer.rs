@@ -208,7 +208,11 @@ impl<K: Kernel> Enforcer<K> {
                 self.standing.enforced = self.standing.have;
                 self.trouble = None;
             }
-            Err(trouble) => self.note_trouble(&trouble),
+            Err(trouble) => {
+                // What the kernel does now is not what any view says.
+                self.standing.enforced = None;
+                self.note_trouble(&trouble);
+            }
         }
     }
 

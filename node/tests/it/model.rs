@@ -220,16 +220,17 @@ fn a_delta_that_does_not_fit_changes_nothing_and_asks_for_a_snapshot() {
     let (dir, kernel) = (dir(), Model::default());
     let (a, b, c) = (
         view(&[80], &["10.0.0.2/32"]),
-        view(&[80], &["10.0.0.3/32"]),
-        view(&[80], &["10.0.0.4/32"]),
+        view(&[80], &["10.0.0.3/32", "10.0.0.4/32", "10.0.0.5/32"]),
+        view(
+            &[80],
+            &["10.0.0.3/32", "10.0.0.4/32", "10.0.0.5/32", "10.0.0.6/32"],
+        ),
     );
     let mut enforcer = kernel.start(dir.path());
     enforcer.transact(transaction(None, &a, 1)).expect("taken");
-    let mut wrong = transaction(Some(&b), &c, 2);
-    wrong.to = position(&c, 2);
     let mut announced = transaction(Some(&a), &b, 2);
     announced.to = position(&c, 2);
-    for transaction in [announced] {
+    for transaction in [announced, transaction(Some(&b), &c, 2)] {
         let rejection = enforcer.transact(transaction).expect_err("refused");
         assert!(rejection.want_snapshot);
         assert!(kernel.enforces(&a, 1));
@@ -268,6 +269,23 @@ fn a_foreign_flush_is_repaired_and_does_not_fail_the_next_change() {
         .transact(transaction(Some(&a), &b, 2))
         .expect("taken");
     assert!(kernel.enforces(&b, 2));
+}
+
+#[test]
+fn a_repair_that_the_kernel_refuses_is_said_and_made_good_later() {
+    let (dir, kernel) = (dir(), Model::default());
+    let a = view(&[80], &[]);
+    let mut enforcer = kernel.start(dir.path());
+    enforcer.transact(transaction(None, &a, 1)).expect("taken");
+    kernel.0.borrow_mut().refuses = Some(RuleId(80));
+    kernel.0.borrow_mut().ruleset = Ruleset::default();
+    assert!(enforcer.repair("nft"));
+    assert!(enforcer.is_troubled());
+    assert_eq!(enforcer.standing().enforced, None);
+    kernel.0.borrow_mut().refuses = None;
+    enforcer.settle();
+    assert!(!enforcer.is_troubled());
+    assert!(kernel.enforces(&a, 1));
 }
 
 #[test]
