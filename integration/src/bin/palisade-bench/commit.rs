@@ -22,6 +22,7 @@ use palisade_policy::{
 use palisade_ruleset::{
     apply, diff, ir::Ruleset, lower, lower::LowerCache, lower_members, plan::Plan,
 };
+use rustix::time::{ClockId, clock_gettime};
 
 use crate::{
     Effort,
@@ -44,27 +45,26 @@ const REPLACED: u16 = 250;
 /// A change and the way back: `done` tells which of the two is next.
 type Change = fn(&Held, done: bool) -> Result<Op>;
 
-/// Where the time of one change went.
+/// Where the time of one change went: processor time of this thread, which neighbours do not stretch.
 #[derive(Default)]
 struct Parts {
     view: Duration,
-    ruleset: Duration,
-    encode: Duration,
-    kernel: Duration,
+    plan: Duration,
+    commit: Duration,
     read_back: Duration,
-    messages: usize,
+    remember: Duration,
+    /// The kernel's part by the clock.
+    kernel: Duration,
+    bytes: usize,
 }
 
 /// All times of one kind of change.
 #[derive(Default)]
 struct Times {
-    view: Figures,
-    ruleset: Figures,
-    encode: Figures,
-    kernel: Figures,
-    read_back: Figures,
     whole: Figures,
+    kernel: Figures,
     nft: Figures,
+    processor: [Figures; 6],
     bytes: usize,
 }
 
@@ -138,39 +138,32 @@ impl Node {
 
     /// As the daemon does it: the view, the plan, one transaction, read-back.
     fn enforce(&mut self, op: Op) -> Result<Parts> {
-        let begun = Instant::now();
+        let mut clock = Clock::start();
+        let mut parts = Parts::default();
         let change = self.take(op)?;
-        let view = begun.elapsed();
-        let begun = Instant::now();
+        parts.view = clock.lap();
         let position = self.position();
         let short = lower_members(&self.actual, self.held.view(), &change, Some(&position));
         let (plan, desired) = match short {
             Some(plan) => (plan, None),
             None => self.plan().map(|(plan, desired)| (plan, Some(desired)))?,
         };
-        let ruleset = begun.elapsed();
+        parts.plan = clock.lap();
         let committed = self.netfilter.commit(&plan).context("commit")?;
-        let begun = Instant::now();
-        match desired {
-            Some(desired) => self.actual = desired,
-            None => {
-                apply(&mut self.actual, &plan).context("apply")?;
-                self.cache
-                    .remember_members(self.held.view(), &self.actual, change.sets.keys());
-            }
-        }
-        let ruleset = ruleset + begun.elapsed();
-        let begun = Instant::now();
+        parts.commit = clock.lap();
+        (parts.kernel, parts.bytes) = (committed.commit, committed.bytes);
         let generation = self.netfilter.read_touched(&plan).context("read back")?;
         ensure!(generation == committed.generation, "somebody else is here");
-        Ok(Parts {
-            view,
-            ruleset,
-            encode: committed.encoding,
-            kernel: committed.commit,
-            read_back: begun.elapsed(),
-            messages: committed.bytes,
-        })
+        parts.read_back = clock.lap();
+        if let Some(desired) = desired {
+            self.actual = desired;
+        } else {
+            apply(&mut self.actual, &plan).context("apply")?;
+            self.cache
+                .remember_members(self.held.view(), &self.actual, change.sets.keys());
+        }
+        parts.remember = clock.lap();
+        Ok(parts)
     }
 
     /// The same kind of change as a script. The process is part of it: that is how a script is applied.
@@ -223,12 +216,40 @@ impl Node {
 impl Times {
     fn add(&mut self, whole: Duration, parts: &Parts) {
         self.whole.add(whole);
-        self.view.add(parts.view);
-        self.ruleset.add(parts.ruleset);
-        self.encode.add(parts.encode);
         self.kernel.add(parts.kernel);
-        self.read_back.add(parts.read_back);
-        self.bytes = parts.messages;
+        self.bytes = parts.bytes;
+        let steps = [
+            parts.view,
+            parts.plan,
+            parts.commit,
+            parts.read_back,
+            parts.remember,
+        ];
+        let sum = steps.iter().sum();
+        let all = steps.into_iter().chain([sum]);
+        for (figures, time) in self.processor.iter_mut().zip(all) {
+            figures.add(time);
+        }
+    }
+}
+
+/// Processor time of this thread, lap by lap.
+struct Clock(Duration);
+
+impl Clock {
+    fn start() -> Self {
+        Self(Self::now())
+    }
+
+    fn lap(&mut self) -> Duration {
+        let now = Self::now();
+        let before = std::mem::replace(&mut self.0, now);
+        now.saturating_sub(before)
+    }
+
+    fn now() -> Duration {
+        let now = clock_gettime(ClockId::ThreadCPUTime);
+        Duration::try_from(now).unwrap_or_default()
     }
 }
 
@@ -310,26 +331,28 @@ fn print(kinds: &[(&str, &Times)]) {
     }
     table.print();
     let mut table = Table::new(
-        "  where ours goes, p50 in ms",
+        "  where ours goes, p50 in ms of processor time; commit is the encoding and the kernel, and the floor of all",
         &[
             "change",
             "view",
             "lower + diff",
-            "encode",
-            "kernel",
+            "commit",
             "read-back",
+            "remember",
+            "whole",
+            "÷ commit",
         ],
     );
     for (name, times) in kinds {
-        let parts = [
-            &times.view,
-            &times.ruleset,
-            &times.encode,
-            &times.kernel,
-            &times.read_back,
-        ];
-        let cells = parts.map(|part| milliseconds(part.p50()));
-        table.row([(*name).to_owned()].into_iter().chain(cells));
+        let cells = times.processor.iter().map(|part| milliseconds(part.p50()));
+        let [_, _, commit, _, _, whole] = &times.processor;
+        let of_commit = ratio(whole.p50(), commit.p50());
+        table.row(
+            [(*name).to_owned()]
+                .into_iter()
+                .chain(cells)
+                .chain([of_commit]),
+        );
     }
     table.print();
 }

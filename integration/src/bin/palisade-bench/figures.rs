@@ -48,7 +48,11 @@ impl Extend<Duration> for Figures {
 /// In milliseconds, with as many digits as mean something.
 pub(crate) fn milliseconds(duration: Duration) -> String {
     let value = duration.as_secs_f64() * 1e3;
-    let digits = if value < 10.0 { 2 } else { 1 };
+    let digits = match value {
+        ..0.1 => 3,
+        ..10.0 => 2,
+        _ => 1,
+    };
     format!("{value:.digits$}")
 }
 
