@@ -8,136 +8,25 @@ use super::{
     cache::Found,
     part::{add_map, immutable, index_name, merge, port_element},
     rule::{Context, Decided, Port},
-    selector::Use,
     sequence::{Ending, close, cut},
 };
-use crate::{
-    ir::{
-        ChainName, Element, End, Expression, Key, Rule as NftRule, SetName, Shape, Table, Value,
-        Verdict,
-    },
-    reference::{self, Referent},
-};
+use crate::ir::{Element, End, Expression, Key, Rule as NftRule, Shape, Table, Value, Verdict};
 use palisade_policy::{
-    class::{Direction, PolicyList, TierDefault},
-    config::LogLimit,
+    class::TierDefault,
     fault::ItemFault,
-    ids::{EndpointId, PolicyId, RuleId, TierName},
-    rule::{Policy, PortRange, Protocol, Rule},
+    rule::{PortRange, Protocol},
 };
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
+    collections::{BTreeMap, HashMap},
     sync::Arc,
 };
 
+mod content;
 mod index;
 
+use content::{Bucket, BucketKey, Line, prune};
+pub(super) use content::{LoweredTier, Terms, TierContent, TierPlace};
 use index::{Buckets, Index};
-
-/// All that a lowered tier is a function of, beside its place and the kinds of its sets.
-#[derive(Clone, Debug)]
-pub(super) struct TierContent {
-    pub(super) policies: Vec<(PolicyId, Arc<Policy>)>,
-    pub(super) terms: Terms,
-}
-
-/// What all rules of a tier share.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) struct Terms {
-    pub(super) direction: Direction,
-    pub(super) default: TierDefault,
-    pub(super) default_id: Option<RuleId>,
-    pub(super) rejects: bool,
-    pub(super) ipv6: bool,
-    pub(super) log_limit: Option<LogLimit>,
-}
-
-impl PartialEq for TierContent {
-    /// Policies are compared by pointer: they are replaced, never changed.
-    fn eq(&self, other: &Self) -> bool {
-        self.terms == other.terms
-            && self.policies.len() == other.policies.len()
-            && self
-                .policies
-                .iter()
-                .zip(&other.policies)
-                .all(|((a, x), (b, y))| a == b && Arc::ptr_eq(x, y))
-    }
-}
-
-impl TierContent {
-    /// Buckets of the one can serve the other.
-    pub(super) fn is_kin(&self, other: &Self) -> bool {
-        self.terms == other.terms
-    }
-
-    fn lines(&self) -> Vec<Line<'_>> {
-        let line = |policy| {
-            move |(index, rule)| Line {
-                rule,
-                policy,
-                index,
-            }
-        };
-        self.policies
-            .iter()
-            .flat_map(|(id, policy)| {
-                let policy = (id, policy);
-                let rules = policy.1.rules(self.terms.direction);
-                rules.iter().enumerate().map(line(policy))
-            })
-            .collect()
-    }
-}
-
-/// A rule and where it comes from.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Line<'a> {
-    pub(super) rule: &'a Rule,
-    policy: (&'a PolicyId, &'a Arc<Policy>),
-    index: usize,
-}
-
-/// A tier as it stands in the kernel.
-#[derive(Debug)]
-pub(super) struct LoweredTier {
-    /// Where the class chain jumps to.
-    pub(super) chain: ChainName,
-    /// All that it needs but selector sets.
-    pub(super) part: Table,
-    /// Selector sets that it names.
-    pub(super) used: BTreeMap<SetName, Use>,
-    /// It would have cost too many copies.
-    pub(super) plain: bool,
-    rules: usize,
-    buckets: HashMap<BucketKey, Arc<Bucket>>,
-}
-
-/// What a bucket is a function of, beside the terms of its tier. The policies are held by the tier's content.
-#[derive(PartialEq, Eq, Hash, Debug)]
-struct BucketKey {
-    protocol: Protocol,
-    lines: Vec<(usize, usize, Port)>,
-    ending: NftRule,
-}
-
-#[derive(Debug)]
-struct Bucket {
-    verdict: Verdict,
-    part: Table,
-    used: BTreeMap<SetName, Use>,
-}
-
-/// Where a tier stands.
-pub(super) struct TierPlace<'a> {
-    /// Says it all.
-    pub(super) name: String,
-    /// The dispatch: chains are shared within it.
-    pub(super) hook: &'static str,
-    pub(super) list: PolicyList,
-    pub(super) endpoint: Option<&'a EndpointId>,
-    pub(super) tier: Option<&'a TierName>,
-}
 
 impl Lowering<'_> {
     /// Lowers a tier or takes it from the cache, and adds it to the table.
@@ -451,52 +340,6 @@ impl TierLowering<'_, '_> {
         );
         Some(NftRule::new(vec![Expression::VerdictMap { key, map }]))
     }
-}
-
-impl Line<'_> {
-    fn fault(&self, reason: palisade_policy::fault::Reason) -> ItemFault {
-        ItemFault {
-            item: self.policy.0.into(),
-            reason,
-        }
-    }
-}
-
-/// Removes what the chain does not lead to.
-fn prune(part: &mut Table, used: &mut BTreeMap<SetName, Use>, root: &ChainName) {
-    let mut reached = BTreeSet::new();
-    let mut open = vec![Referent::Chain(root.clone())];
-    while let Some(referent) = open.pop() {
-        if reached.contains(&referent) {
-            continue;
-        }
-        match &referent {
-            Referent::Chain(name) => {
-                open.extend(
-                    part.chains
-                        .get(name)
-                        .into_iter()
-                        .flat_map(reference::of_chain),
-                );
-            }
-            Referent::Set(name) => {
-                open.extend(
-                    part.maps
-                        .get(name)
-                        .into_iter()
-                        .flat_map(|m| reference::of_map(m)),
-                );
-            }
-        }
-        reached.insert(referent);
-    }
-    part.chains
-        .retain(|name, _| reached.contains(&Referent::Chain(name.clone())));
-    part.maps
-        .retain(|name, _| reached.contains(&Referent::Set(name.clone())));
-    part.sets
-        .retain(|name, _| reached.contains(&Referent::Set(name.clone())));
-    used.retain(|name, _| reached.contains(&Referent::Set(name.clone())));
 }
 
 /// A range and the lines of its bucket.
