@@ -13,6 +13,7 @@ use palisade_store::{Batch, Change, Revision, Store, StoreError, WatchStream};
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
+    thread::JoinHandle,
     time::{Duration, Instant},
 };
 use tokio::sync::oneshot;
@@ -38,6 +39,13 @@ pub struct CompilerTask {
     pub metrics: Metrics,
 }
 
+/// The compiler at work.
+pub struct RunningCompiler {
+    compiled: Option<oneshot::Receiver<()>>,
+    stop: oneshot::Sender<()>,
+    thread: JoinHandle<()>,
+}
+
 struct Owner {
     task: CompilerTask,
     compiler: Compiler,
@@ -46,25 +54,29 @@ struct Owner {
 }
 
 impl CompilerTask {
-    /// Runs on a thread of its own, so that a long compilation holds up no stream. The receiver fires after the first
-    /// compilation; the thread ends with the store, or when `stop` does.
+    /// Runs on a thread of its own, so that a long compilation holds up no stream. It ends with the store, or when told.
     ///
     /// # Errors
     /// No thread can be had.
-    pub fn spawn(self, stop: oneshot::Receiver<()>) -> std::io::Result<oneshot::Receiver<()>> {
-        let (ready, is_ready) = oneshot::channel();
+    pub fn spawn(self) -> std::io::Result<RunningCompiler> {
+        let (ready, compiled) = oneshot::channel();
+        let (stop, stopped) = oneshot::channel::<()>();
         let runtime = tokio::runtime::Handle::current();
-        std::thread::Builder::new()
+        let thread = std::thread::Builder::new()
             .name("compiler".to_owned())
             .spawn(move || {
                 runtime.block_on(async {
                     tokio::select! {
                         () = self.run(ready) => {}
-                        _ = stop => {}
+                        _ = stopped => {}
                     }
                 });
             })?;
-        Ok(is_ready)
+        Ok(RunningCompiler {
+            compiled: Some(compiled),
+            stop,
+            thread,
+        })
     }
 
     async fn run(self, ready: oneshot::Sender<()>) {
@@ -95,6 +107,27 @@ impl CompilerTask {
         }
     }
 }
+
+// === impl RunningCompiler ===
+
+impl RunningCompiler {
+    /// Waits for the first compilation; false if the compiler has ended instead.
+    pub async fn compiled(&mut self) -> bool {
+        match self.compiled.take() {
+            Some(compiled) => compiled.await.is_ok(),
+            None => !self.thread.is_finished(),
+        }
+    }
+
+    /// Ends it, and waits for its end: it holds the store no longer.
+    pub async fn stop(self) {
+        drop(self.stop);
+        // A panic was printed when it happened.
+        let _ = tokio::task::spawn_blocking(move || self.thread.join()).await;
+    }
+}
+
+// === impl Owner ===
 
 impl Owner {
     /// Reads everything, and compiles the view of every node.
@@ -202,7 +235,9 @@ impl Owner {
         for (id, resource) in changes.iter().filter(|(id, _)| id.kind == Kind::Node) {
             match resource {
                 Some(_) => {
-                    drop(self.nodes.insert(id.name.clone()) && added.insert(id.name.clone()))
+                    if self.nodes.insert(id.name.clone()) {
+                        added.insert(id.name.clone());
+                    }
                 }
                 None if self.nodes.remove(&id.name) => gone.push(id.name.clone()),
                 None => {}

@@ -3,12 +3,14 @@
 use anyhow::Context as _;
 use clap::Parser as _;
 use palisade_controlplane::{config::Config, server::Server};
+use std::io::IsTerminal as _;
 use tokio::signal::unix::{SignalKind, signal};
 
 fn main() -> anyhow::Result<()> {
     let config = Config::parse();
     tracing_subscriber::fmt()
         .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
         .with_env_filter(
             config
                 .log

@@ -4,7 +4,7 @@ use crate::{
     access::Access,
     analysis::Analysis,
     bootstrap,
-    compiler::CompilerTask,
+    compiler::{CompilerTask, RunningCompiler},
     config::Config,
     enrollment::Enrollment,
     http::Health,
@@ -27,13 +27,10 @@ use palisade_proto::v1::{
     resource_service_server::ResourceServiceServer, token_service_server::TokenServiceServer,
 };
 use palisade_store::{EmbeddedStore, Store};
-use std::{net::SocketAddr, sync::Arc, time::Duration};
-use tokio::{
-    net::TcpListener,
-    sync::{oneshot, watch},
-    task::JoinSet,
-};
+use std::{net::SocketAddr, path::Path, sync::Arc, time::Duration};
+use tokio::{net::TcpListener, sync::watch, task::JoinSet};
 use tonic::transport::Server as Tonic;
+use tonic_health::{ServingStatus, server::HealthReporter};
 
 /// Largest request of the API: a whole file, with room for its framing.
 const LARGEST_REQUEST: usize = 72 << 20;
@@ -66,14 +63,14 @@ pub struct Addresses {
 pub struct Server {
     addresses: Addresses,
     health: Health,
-    compiled: Option<oneshot::Receiver<()>>,
+    reporter: HealthReporter,
+    compiler: RunningCompiler,
     tasks: JoinSet<anyhow::Result<()>>,
     stop: watch::Sender<bool>,
-    hub: Arc<Hub>,
-    store: Arc<dyn Store>,
-    _compiler: oneshot::Sender<()>,
+    parts: Parts,
 }
 
+/// What the services share.
 struct Parts {
     store: Arc<dyn Store>,
     hub: Arc<Hub>,
@@ -89,51 +86,38 @@ impl Server {
     /// Whatever stands in the way: the folder, the store, the ports.
     pub async fn start(config: &Config) -> anyhow::Result<Self> {
         let dir = &config.data_dir;
-        std::fs::create_dir_all(dir).with_context(|| format!("cannot make `{}`", dir.display()))?;
-        let file = dir.join("store.redb");
-        let store: Arc<dyn Store> =
-            Arc::new(tokio::task::spawn_blocking(move || EmbeddedStore::open(&file)).await??);
-        let authority = Arc::new(Authority::open(dir, Timestamp::now())?);
-        resources::install_built_ins(&*store)
-            .await
-            .context("cannot write the built-in resources")?;
-        let identity = store.identity().await?;
-        let hub = Hub::new(Epoch(identity.epoch));
-        let (health, metrics) = Health::new(Arc::clone(&hub));
-        let (compiler, stop_compiler) = oneshot::channel();
+        let parts = Parts::open(dir).await?;
+        let (health, metrics) = Health::new(Arc::clone(&parts.hub));
         let task = CompilerTask {
-            store: Arc::clone(&store),
-            hub: Arc::clone(&hub),
+            store: Arc::clone(&parts.store),
+            hub: Arc::clone(&parts.hub),
             metrics,
         };
-        let compiled = task
-            .spawn(stop_compiler)
-            .context("cannot start the compiler")?;
+        let compiler = task.spawn().context("cannot start the compiler")?;
 
         let listeners = Listeners::bind(config).await?;
         let addresses = listeners.addresses()?;
         let names =
             bootstrap::server_names(&config.advertise, &[addresses.api, addresses.enrollment]);
-        let credentials = bootstrap::server_credentials(&authority, &names)?;
+        let credentials = bootstrap::server_credentials(&parts.authority, &names)?;
         let contact = bootstrap::server_address(&config.advertise, addresses.api);
-        bootstrap::write_admin_context(dir, &authority, &contact)?;
+        bootstrap::write_admin_context(dir, &parts.authority, &contact)?;
 
-        let parts = Parts {
-            store: Arc::clone(&store),
-            hub: Arc::clone(&hub),
-            authority,
-        };
         let (stop, stopped) = watch::channel(false);
-        let tasks = serve(listeners, &parts, &credentials, &health, &stopped)?;
+        let (reporter, grpc_health) = tonic_health::server::health_reporter();
+        reporter
+            .set_service_status("", ServingStatus::NotServing)
+            .await;
+        let routes = api_services(tonic().layer(Access), &parts)?.add_service(grpc_health);
+        let tasks = serve(listeners, &parts, routes, &credentials, &health, &stopped)?;
         Ok(Self {
             addresses,
             health,
-            compiled: Some(compiled),
+            reporter,
+            compiler,
             tasks,
             stop,
-            hub,
-            store,
-            _compiler: compiler,
+            parts,
         })
     }
 
@@ -147,10 +131,11 @@ impl Server {
     /// # Errors
     /// The compiler ended.
     pub async fn ready(&mut self) -> anyhow::Result<()> {
-        if let Some(compiled) = self.compiled.take() {
-            compiled.await.context("the compiler has ended")?;
-        }
+        anyhow::ensure!(self.compiler.compiled().await, "the compiler has ended");
         self.health.set_ready(true);
+        self.reporter
+            .set_service_status("", ServingStatus::Serving)
+            .await;
         Ok(())
     }
 
@@ -166,13 +151,16 @@ impl Server {
     /// Ends streams, listeners and the store. Nodes go on enforcing.
     pub async fn stop(mut self) {
         self.health.set_ready(false);
-        self.hub.close();
+        self.reporter
+            .set_service_status("", ServingStatus::NotServing)
+            .await;
+        self.parts.hub.close();
         self.stop.send_replace(true);
         let ended = async { while self.tasks.join_next().await.is_some() {} };
         // Whoever holds a watch open does not hold us up.
         let _ = tokio::time::timeout(GRACE, ended).await;
         self.tasks.shutdown().await;
-        drop(self.store);
+        self.compiler.stop().await;
     }
 }
 
@@ -209,6 +197,7 @@ impl Listeners {
 fn serve(
     listeners: Listeners,
     parts: &Parts,
+    routes: ApiRouter,
     credentials: &Credentials,
     health: &Health,
     stopped: &watch::Receiver<bool>,
@@ -218,8 +207,8 @@ fn serve(
     let strangers = ClientCertificates::NotAsked;
     let enrolling = tls::accept(listeners.enrollment, server_config(credentials, strangers)?);
     let mut tasks = JoinSet::new();
-    let router = tonic().layer(Access);
-    tasks.spawn(api_services(router, parts)?.serve(api, stopping(stopped)));
+    let stop = stopping(stopped);
+    tasks.spawn(async move { Ok(routes.serve_with_incoming_shutdown(api, stop).await?) });
     let enrollment = EnrollmentServiceServer::new(parts.enrollment())
         .max_decoding_message_size(LARGEST_ENROLLMENT);
     let stop = stopping(stopped);
@@ -252,30 +241,11 @@ fn stopping(stopped: &watch::Receiver<bool>) -> impl Future<Output = ()> + Send 
     stopping_now(stopped.clone())
 }
 
-type ApiRouter = tonic::transport::server::Router<
-    tower::layer::util::Stack<Access, tower::layer::util::Identity>,
->;
+type Layers = tower::layer::util::Stack<Access, tower::layer::util::Identity>;
+type ApiRouter = tonic::transport::server::Router<Layers>;
 
-/// The router of the API port.
-struct Api(ApiRouter);
-
-impl Api {
-    async fn serve(
-        self,
-        incoming: tls::Incoming,
-        stop: impl Future<Output = ()>,
-    ) -> anyhow::Result<()> {
-        Ok(self.0.serve_with_incoming_shutdown(incoming, stop).await?)
-    }
-}
-
-fn api_services(
-    mut builder: Tonic<tower::layer::util::Stack<Access, tower::layer::util::Identity>>,
-    parts: &Parts,
-) -> anyhow::Result<Api> {
+fn api_services(mut builder: Tonic<Layers>, parts: &Parts) -> anyhow::Result<ApiRouter> {
     let Parts { store, hub, .. } = parts;
-    let (reporter, health) = tonic_health::server::health_reporter();
-    drop(reporter);
     let reflection = tonic_reflection::server::Builder::configure()
         .register_encoded_file_descriptor_set(palisade_proto::DESCRIPTORS)
         .build_v1()
@@ -300,22 +270,36 @@ fn api_services(
         hub: Arc::clone(hub),
         store: Arc::clone(store),
     });
-    Ok(Api(builder
-        .add_service(health)
+    Ok(builder
         .add_service(reflection)
         .add_service(resources)
         .add_service(nodes)
         .add_service(observe)
         .add_service(tokens)
         .add_service(analysis)
-        .add_service(CertificateServiceServer::new(
-            parts.enrollment(),
-        ))))
+        .add_service(CertificateServiceServer::new(parts.enrollment())))
 }
 
 // === impl Parts ===
 
 impl Parts {
+    async fn open(dir: &Path) -> anyhow::Result<Self> {
+        std::fs::create_dir_all(dir).with_context(|| format!("cannot make `{}`", dir.display()))?;
+        let file = dir.join("store.redb");
+        let store: Arc<dyn Store> =
+            Arc::new(tokio::task::spawn_blocking(move || EmbeddedStore::open(&file)).await??);
+        let authority = Arc::new(Authority::open(dir, Timestamp::now())?);
+        resources::install_built_ins(&*store)
+            .await
+            .context("cannot write the built-in resources")?;
+        let identity = store.identity().await?;
+        Ok(Self {
+            hub: Hub::new(Epoch(identity.epoch)),
+            store,
+            authority,
+        })
+    }
+
     fn enrollment(&self) -> Enrollment {
         Enrollment {
             store: Arc::clone(&self.store),

@@ -4,6 +4,8 @@
 //! where views come from. Kept here: one unacknowledged transaction per node, and a revision never goes back within an
 //! epoch. A slow node costs no queue: what changes meanwhile is the difference to the latest view, computed after the Ack.
 
+mod answer;
+mod greeting;
 mod memory;
 mod refusal;
 mod substitute;
@@ -15,9 +17,9 @@ pub use memory::Memory;
 use palisade_policy::{
     digest::ItemHash,
     frame::Chunks,
-    item::{ItemId, ItemKind},
+    item::ItemId,
     table::{self, ItemTable},
-    view::{Digest, Epoch, Position},
+    view::{Epoch, Position},
 };
 use palisade_proto::v1::{
     self, stream_view_request::Message as FromNode, stream_view_response::Message as ToNode,
@@ -234,98 +236,6 @@ impl Session {
         }
     }
 
-    fn on_hello(&mut self, now: Duration, hello: v1::Hello) -> Result<Vec<Effect>, Ending> {
-        if hello.min_schema > SCHEMA || hello.max_schema < SCHEMA {
-            return Err(Ending::Schema {
-                min: hello.min_schema,
-                max: hello.max_schema,
-            });
-        }
-        let have = position(hello.have.as_ref())?;
-        self.memory.enforced = position(hello.enforced.as_ref())?;
-        self.memory.agent_version = hello.agent_version;
-        self.memory.report = hello.report.or(self.memory.report.take());
-        self.memory.forgive();
-        self.changed = true;
-        let welcome = v1::Welcome {
-            schema: SCHEMA,
-            current: self.target().map(|(to, _)| (&to).into()),
-            ping_seconds: seconds(PING_EVERY),
-            silence_seconds: seconds(SILENCE),
-        };
-        let mut effects = vec![Effect::Send(ToNode::Welcome(welcome))];
-        self.phase = Phase::Streaming;
-        let Some(have) = have else {
-            effects.extend(self.advance(now));
-            return Ok(effects);
-        };
-        if let Some(table) = self.table_of(&have.digest) {
-            self.held = Held::Table(have, table);
-            effects.extend(self.confirm());
-            effects.extend(self.advance(now));
-        } else {
-            self.phase = Phase::AwaitingInventory(have);
-            effects.push(Effect::Send(ToNode::WantInventory(v1::WantInventory {})));
-        }
-        Ok(effects)
-    }
-
-    /// The items behind a digest, where it is that of the latest view or of the one last acknowledged.
-    fn table_of(&self, digest: &Digest) -> Option<ItemTable> {
-        let latest = self.latest.as_ref().map(|latest| &latest.table);
-        let acknowledged = self.memory.acknowledged.as_ref().map(|(_, table)| table);
-        let mut known = latest.into_iter().chain(acknowledged);
-        known.find(|table| table.digest() == *digest).cloned()
-    }
-
-    fn on_inventory(
-        &mut self,
-        now: Duration,
-        have: Position,
-        inventory: v1::Inventory,
-    ) -> Result<Vec<Effect>, Ending> {
-        const BAD: Ending = Ending::Protocol("the inventory is malformed");
-        let mut digest = Digest::default();
-        let mut hashes = BTreeMap::new();
-        for item in inventory.items {
-            let kind = ItemKind::from_number(item.kind).ok_or(BAD)?;
-            let id = ItemId::new(kind, item.id);
-            let hash = ItemHash(item.hash.as_slice().try_into().map_err(|_| BAD)?);
-            digest.add_item(&id, &hash);
-            if hashes.insert(id, hash).is_some() {
-                return Err(BAD);
-            }
-        }
-        // A node that cannot tell what it holds gets everything.
-        self.held = if digest == have.digest {
-            Held::Hashes(have, hashes)
-        } else {
-            Held::Nothing
-        };
-        self.phase = Phase::Streaming;
-        Ok(self.advance(now))
-    }
-
-    /// Says that the node holds the desired view already.
-    fn confirm(&mut self) -> Option<Effect> {
-        let (to, table) = self.target()?;
-        let held = self.held.position()?;
-        if held.digest != to.digest {
-            return None;
-        }
-        let to = Position {
-            revision: floor(&to, held),
-            ..to
-        };
-        if self.memory.enforced.is_some_and(|e| e.digest == to.digest) {
-            self.memory.enforced = Some(to);
-        }
-        self.memory.acknowledged = Some((to, table.clone()));
-        self.held = Held::Table(to, table);
-        self.changed = true;
-        Some(Effect::Send(ToNode::Unchanged((&to).into())))
-    }
-
     /// What the node should hold now: the latest view, without what it refused.
     fn target(&self) -> Option<(Position, ItemTable)> {
         let latest = self.latest.as_ref()?;
@@ -381,48 +291,6 @@ impl Session {
         vec![Effect::Transaction(transaction(from, to, ops))]
     }
 
-    fn on_ack(&mut self, now: Duration, ack: &v1::Ack) -> Result<Vec<Effect>, Ending> {
-        let applied =
-            position(ack.applied.as_ref())?.ok_or(Ending::Protocol("an Ack names a position"))?;
-        if let Some(done) = self
-            .in_flight
-            .take_if(|f| f.to.digest == applied.digest && f.to.epoch == applied.epoch)
-        {
-            self.memory.acknowledged = Some((done.to, done.table.clone()));
-            self.held = Held::Table(done.to, done.table);
-        } else if self
-            .held
-            .position()
-            .is_none_or(|p| p.digest != applied.digest)
-        {
-            return Err(Ending::Protocol("an Ack of what was not sent"));
-        }
-        self.memory.enforced = Some(applied);
-        self.memory.apply_micros = ack.apply_micros;
-        self.memory.lagging = false;
-        self.changed = true;
-        Ok(self.advance(now))
-    }
-
-    fn on_nack(&mut self, now: Duration, nack: v1::Nack) -> Result<Vec<Effect>, Ending> {
-        let rejected =
-            position(nack.rejected.as_ref())?.ok_or(Ending::Protocol("a Nack names a position"))?;
-        let still = position(nack.still_enforcing.as_ref())?;
-        let Some(refused) = self.in_flight.take_if(|f| f.to.digest == rejected.digest) else {
-            return Err(Ending::Protocol("a Nack of what was not sent"));
-        };
-        self.memory.enforced = still.or(self.memory.enforced);
-        self.memory.lagging = false;
-        self.changed = true;
-        if nack.want_snapshot && !refused.snapshot {
-            self.held = Held::Nothing;
-            return Ok(self.advance(now));
-        }
-        let latest = self.latest.as_ref().map(|latest| &latest.table);
-        self.memory.reject(&refused.table, latest, &nack);
-        Ok(self.advance(now))
-    }
-
     fn tick(&mut self, now: Duration) -> Result<Vec<Effect>, Ending> {
         let since = |then: Duration| now.saturating_sub(then);
         if matches!(self.phase, Phase::Greeting) && since(self.opened) >= HELLO_WITHIN {
@@ -471,22 +339,9 @@ fn transaction(from: Option<Position>, to: Position, ops: Vec<bytes::Bytes>) -> 
     }
 }
 
-/// A revision at which the node does not go back.
-fn floor(to: &Position, held: &Position) -> u64 {
-    if to.epoch == held.epoch {
-        to.revision.max(held.revision)
-    } else {
-        to.revision
-    }
-}
-
 fn position(message: Option<&v1::Position>) -> Result<Option<Position>, Ending> {
     message
         .map(Position::try_from)
         .transpose()
         .map_err(|_| Ending::Protocol("a position is malformed"))
-}
-
-fn seconds(duration: Duration) -> u32 {
-    u32::try_from(duration.as_secs()).unwrap_or(u32::MAX)
 }

@@ -1,0 +1,226 @@
+//! From a token to an acknowledged view, and what happens on the way.
+
+use crate::harness::{Node, Plane, endpoint, policy};
+use palisade_policy::item::{ItemId, ItemKind};
+use palisade_proto::v1::{self, TransactionKind, stream_view_response::Message as Down};
+use serde_json::json;
+
+fn converged(node: &v1::NodeStatus) -> bool {
+    let digest = |position: &Option<v1::Position>| position.as_ref().map(|p| p.digest.clone());
+    digest(&node.desired).is_some() && digest(&node.desired) == digest(&node.enforced)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_joined_node_gets_a_snapshot_then_each_change() {
+    let plane = Plane::start().await;
+    let context = plane.join("web-1").await;
+    let documents = [
+        policy("web", "role == 'web'", &[80]),
+        endpoint("e", "web-1", "eth0", "web"),
+    ];
+    plane.apply(&documents).await;
+    let mut node = Node::connect(&context).await;
+    let first = node.accept().await;
+    assert_eq!(first.kind, TransactionKind::Snapshot);
+    plane.until("web-1", converged).await;
+
+    let written = plane
+        .apply(&[policy("web", "role == 'web'", &[80, 443])])
+        .await;
+    let second = node.accept().await;
+    assert_eq!(second.kind, TransactionKind::Delta);
+    assert_eq!(second.to.revision, written.revision);
+    assert_eq!(node.rules("web"), Some(2));
+    plane
+        .until("web-1", |n| converged(n) && n.compiled >= written.revision)
+        .await;
+
+    // It does not concern the node: nothing is sent, and it counts as enforced at the newer revision.
+    let written = plane
+        .apply(&[policy("other", "role == 'db'", &[5432])])
+        .await;
+    plane
+        .until("web-1", |n| {
+            converged(n)
+                && n.enforced
+                    .as_ref()
+                    .is_some_and(|p| p.revision >= written.revision)
+        })
+        .await;
+    let status = plane.status("web-1").await;
+    assert!(status.connected && status.conditions.is_empty());
+    assert_eq!(
+        (status.apply_micros, status.agent_version.as_str()),
+        (42, "test")
+    );
+    plane.server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_resumes_over_a_restart_without_being_sent_anything() {
+    let plane = Plane::start().await;
+    let context = plane.join("web-1").await;
+    plane
+        .apply(&[
+            policy("web", "all()", &[80]),
+            endpoint("e", "web-1", "eth0", "web"),
+        ])
+        .await;
+    let mut node = Node::connect(&context).await;
+    node.accept().await;
+    plane.until("web-1", converged).await;
+    let plane = plane.restart().await;
+    assert!(node.next().await.is_err(), "the old stream has ended");
+
+    let mut context = context;
+    context.api = plane.admin.api;
+    let mut node = Node::resume(&context, node.held, node.position).await;
+    assert!(matches!(node.next().await, Ok(Down::Unchanged(_))));
+    plane.until("web-1", converged).await;
+
+    // A restart forgets what nodes hold; a node that is behind tells by its inventory.
+    let behind = (node.held.clone(), node.position);
+    plane.apply(&[policy("web", "all()", &[80, 81])]).await;
+    node.accept().await;
+    let plane = plane.restart().await;
+    context.api = plane.admin.api;
+    let mut node = Node::resume(&context, behind.0, behind.1).await;
+    assert!(matches!(node.next().await, Ok(Down::WantInventory(_))));
+    let hashes = node.held.as_ref().expect("a view").hashes();
+    let inventory = palisade_policy::wire::encode_inventory(hashes);
+    node.say(v1::stream_view_request::Message::Inventory(inventory))
+        .await;
+    assert_eq!(node.accept().await.kind, TransactionKind::Delta);
+    assert_eq!(node.rules("web"), Some(2));
+    plane.server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refused_policy_degrades_the_node_and_holds_nothing_else_back() {
+    let plane = Plane::start().await;
+    let context = plane.join("web-1").await;
+    let endpoints = [
+        endpoint("a", "web-1", "eth0", "a"),
+        endpoint("b", "web-1", "eth1", "b"),
+        policy("pa", "role == 'a'", &[1]),
+        policy("pb", "role == 'b'", &[1]),
+    ];
+    plane.apply(&endpoints).await;
+    let mut node = Node::connect(&context).await;
+    node.accept().await;
+
+    let change = [
+        policy("pa", "role == 'a'", &[1, 2]),
+        policy("pb", "role == 'b'", &[1, 2]),
+    ];
+    plane.apply(&change).await;
+    let received = node.receive().await;
+    node.refuse(received, &ItemId::new(ItemKind::Policy, "gnp/pa"))
+        .await;
+    node.accept().await;
+    assert_eq!((node.rules("pa"), node.rules("pb")), (Some(1), Some(2)));
+    let degraded = |n: &v1::NodeStatus| n.conditions.iter().any(|c| c.r#type == "Degraded");
+    plane.until("web-1", |n| degraded(n) && !converged(n)).await;
+
+    plane
+        .apply(&[policy("pa", "role == 'a'", &[1, 2, 3])])
+        .await;
+    node.accept().await;
+    assert_eq!(node.rules("pa"), Some(3));
+    plane.until("web-1", |n| !degraded(n) && converged(n)).await;
+    plane.server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_newest_stream_of_a_node_replaces_the_older() {
+    let plane = Plane::start().await;
+    let context = plane.join("web-1").await;
+    let mut old = Node::connect(&context).await;
+    old.accept().await;
+    let mut new = Node::resume(&context, old.held.clone(), old.position).await;
+    assert!(matches!(new.next().await, Ok(Down::Unchanged(_))));
+    let ended = old.next().await.expect_err("ends");
+    assert_eq!(ended.code(), tonic::Code::Aborted);
+    assert!(plane.status("web-1").await.connected);
+    plane.apply(&[endpoint("e", "web-1", "eth0", "web")]).await;
+    new.accept().await;
+    plane.server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn explain_tells_what_the_acknowledged_view_does() {
+    let plane = Plane::start().await;
+    let context = plane.join("web-1").await;
+    plane
+        .apply(&[
+            policy("web", "all()", &[80]),
+            endpoint("e", "web-1", "eth0", "web"),
+        ])
+        .await;
+    let ask = |port| v1::ExplainRequest {
+        node: "web-1".to_owned(),
+        in_interface: "eth0".to_owned(),
+        protocol: 6,
+        source: vec![10, 0, 0, 9],
+        source_port: 40000,
+        destination: vec![10, 0, 0, 1],
+        destination_port: port,
+        ..v1::ExplainRequest::default()
+    };
+    let mut analysis = plane.analysis().await;
+    let early = analysis
+        .explain(ask(80))
+        .await
+        .expect_err("nothing was acknowledged");
+    assert_eq!(early.code(), tonic::Code::FailedPrecondition);
+    let mut node = Node::connect(&context).await;
+    node.accept().await;
+    plane.until("web-1", converged).await;
+    let allowed = analysis
+        .explain(ask(80))
+        .await
+        .expect("an answer")
+        .into_inner();
+    assert_eq!(allowed.verdict(), v1::Verdict::Accept);
+    assert!(allowed.rule_id != 0 && !allowed.steps.is_empty());
+    let denied = analysis
+        .explain(ask(81))
+        .await
+        .expect("an answer")
+        .into_inner();
+    assert_eq!(denied.verdict(), v1::Verdict::Drop);
+    plane.server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn selectors_pick_by_inherited_labels_too() {
+    let plane = Plane::start().await;
+    let mut heir = endpoint("heir", "n", "eth0", "web");
+    heir["spec"]["profiles"] = json!(["given"]);
+    let profile = json!({
+        "apiVersion": "projectcalico.org/v3",
+        "kind": "Profile",
+        "metadata": { "name": "given" },
+        "spec": { "labelsToApply": { "zone": "a", "role": "ignored" } },
+    });
+    plane
+        .apply(&[profile, heir, endpoint("other", "n", "eth1", "web")])
+        .await;
+    let mut analysis = plane.analysis().await;
+    let mut pick = async |selector: &str| {
+        let request = v1::SelectRequest {
+            selector: selector.to_owned(),
+        };
+        let found = analysis
+            .select(request)
+            .await
+            .expect("an answer")
+            .into_inner()
+            .resources;
+        found.into_iter().map(|r| r.name).collect::<Vec<_>>()
+    };
+    assert_eq!(pick("zone == 'a' && role == 'web'").await, ["heir"]);
+    assert_eq!(pick("role == 'ignored'").await, Vec::<String>::new());
+    assert_eq!(pick("role == 'web'").await, ["heir", "other"]);
+    plane.server.stop().await;
+}
