@@ -234,11 +234,10 @@ impl Owner {
         let mut added = BTreeSet::new();
         for (id, resource) in changes.iter().filter(|(id, _)| id.kind == Kind::Node) {
             match resource {
-                Some(_) => {
-                    if self.nodes.insert(id.name.clone()) {
-                        added.insert(id.name.clone());
-                    }
+                Some(_) if self.nodes.insert(id.name.clone()) => {
+                    added.insert(id.name.clone());
                 }
+                Some(_) => {}
                 None if self.nodes.remove(&id.name) => gone.push(id.name.clone()),
                 None => {}
             }
