@@ -11,7 +11,7 @@ pub const MAX_KEY: usize = 1024;
 /// The longest value, in bytes.
 pub const MAX_VALUE: usize = 1 << 20;
 /// The most compares, and the most operations, of one transaction.
-pub const MAX_OPS: usize = 1024;
+pub const MAX_OPS: usize = 10_000;
 
 /// A transaction: if every compare holds, every operation happens, at one revision.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
