@@ -15,6 +15,7 @@ use crate::{
     sync::Sync,
 };
 use anyhow::{Context, Result};
+use palisade_netfilter::{Feature, Netfilter, ReadError};
 use palisade_policy::packet::Environment;
 use std::{net::SocketAddr, sync::Arc};
 use tokio::{
@@ -98,11 +99,35 @@ async fn join(
         certificate: certificates,
         reconciler,
         addresses,
-        capabilities: Vec::new(),
+        capabilities: kernel_features(),
         metrics,
     };
     sync.run().await;
     Ok(())
+}
+
+/// What the kernel of this machine can do, as the control plane is told; nothing that cannot be asked counts as there.
+fn kernel_features() -> Vec<String> {
+    let probed = Netfilter::open()
+        .map_err(ReadError::Socket)
+        .and_then(|mut kernel| kernel.probe());
+    match probed {
+        Ok(features) => {
+            let (present, absent): (Vec<_>, Vec<_>) = features.iter().partition(|f| f.present);
+            let names =
+                |list: Vec<&Feature>| list.iter().map(|f| f.name).collect::<Vec<_>>().join(" ");
+            tracing::info!(
+                present = names(present.clone()),
+                absent = names(absent),
+                "kernel features"
+            );
+            present.iter().map(|f| f.name.to_owned()).collect()
+        }
+        Err(err) => {
+            tracing::warn!(%err, "the kernel's features cannot be probed");
+            Vec::new()
+        }
+    }
 }
 
 async fn certificate(arguments: &Run) -> Result<Certificate> {
