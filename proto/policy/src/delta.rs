@@ -4,12 +4,11 @@
 //! set in place as long as nobody else holds the set.
 
 use crate::{
-    check::referents,
     digest::ItemHash,
     fault::{ItemFault, OutOfStep, Reason, Refusal},
-    ids::{ClassId, EndpointId, PolicyId, SetId},
+    ids::SetId,
     item::{ItemId, ItemKind},
-    set::{IpSet, Member},
+    set::Member,
     view::{Digest, View},
     wire::{Body, Op},
 };
@@ -17,6 +16,12 @@ use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
     sync::Arc,
 };
+
+mod change;
+mod place;
+
+pub use change::{Change, SetChange};
+use place::Value;
 
 /// A complete, valid view with what is needed to change it.
 #[derive(Clone, Debug)]
@@ -26,56 +31,6 @@ pub struct Held {
     digest: Digest,
     // INVARIANT: how often items of `view` refer to each item; no zeros.
     uses: HashMap<ItemId, usize>,
-}
-
-/// Which items a transaction changed.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct Change {
-    /// The config is another.
-    pub config: bool,
-    /// Added, replaced or removed.
-    pub endpoints: BTreeSet<EndpointId>,
-    /// Added, replaced or removed.
-    pub classes: BTreeSet<ClassId>,
-    /// Added, replaced or removed.
-    pub policies: BTreeSet<PolicyId>,
-    /// Each with what happened to it.
-    pub sets: BTreeMap<SetId, SetChange>,
-}
-
-impl Change {
-    /// Nothing changed.
-    pub fn is_empty(&self) -> bool {
-        *self == Self::default()
-    }
-
-    /// Only members of sets changed: no rule, class or endpoint did.
-    pub fn is_members_only(&self) -> bool {
-        let patched = |change: &SetChange| matches!(change, SetChange::Patched { .. });
-        !self.config
-            && self.endpoints.is_empty()
-            && self.classes.is_empty()
-            && self.policies.is_empty()
-            && self.sets.values().all(patched)
-    }
-}
-
-/// What happened to a set.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum SetChange {
-    /// It is new.
-    Added,
-    /// It is gone.
-    Removed,
-    /// It has other members.
-    Replaced,
-    /// A few members came and went.
-    Patched {
-        /// Sorted.
-        add: Vec<Member>,
-        /// Sorted.
-        remove: Vec<Member>,
-    },
 }
 
 /// Takes a change back.
@@ -98,12 +53,6 @@ enum Step {
         remove: Vec<Member>,
         hash: ItemHash,
     },
-}
-
-#[derive(Debug)]
-enum Value {
-    Body(Body),
-    Set(Arc<IpSet>),
 }
 
 impl Held {
@@ -363,131 +312,6 @@ impl Held {
             Err(Refusal::Items(faults))
         }
     }
-
-    fn body(&self, id: &ItemId) -> Option<Body> {
-        let text = || Arc::clone(&id.id);
-        match id.kind {
-            ItemKind::Config => Some(Body::Config(Arc::clone(&self.view.config))),
-            ItemKind::Endpoint => {
-                let endpoint = self.view.endpoints.get(&EndpointId::new(text()))?;
-                Some(Body::Endpoint(Arc::clone(endpoint)))
-            }
-            ItemKind::Class => {
-                let class = self.view.classes.get(&ClassId::new(text()))?;
-                Some(Body::Class(Arc::clone(class)))
-            }
-            ItemKind::Policy => {
-                let policy = self.view.policies.get(&PolicyId::new(text()))?;
-                Some(Body::Policy(Arc::clone(policy)))
-            }
-            ItemKind::Set => None,
-        }
-    }
-
-    /// Puts or removes an item and gives what was there.
-    fn swap(&mut self, id: &ItemId, new: Option<(Value, ItemHash)>) -> Option<(Value, ItemHash)> {
-        let (value, hash) = new.unzip();
-        if let Some(Value::Body(body)) = &value {
-            for referent in referents(body) {
-                *self.uses.entry(referent).or_default() += 1;
-            }
-        }
-        let old = self.place(id, value);
-        if let Some(Value::Body(body)) = &old {
-            for referent in referents(body) {
-                self.unuse(referent);
-            }
-        }
-        let old_hash = self.rehash(id, hash);
-        // At first the config stands in the view, but is not an item yet: then it has no hash, and nothing was there.
-        old.zip(old_hash)
-    }
-
-    fn unuse(&mut self, referent: ItemId) {
-        use std::collections::hash_map::Entry;
-        if let Entry::Occupied(mut uses) = self.uses.entry(referent) {
-            *uses.get_mut() -= 1;
-            if *uses.get() == 0 {
-                uses.remove();
-            }
-        }
-    }
-
-    fn place(&mut self, id: &ItemId, value: Option<Value>) -> Option<Value> {
-        fn exchange<K: Ord, V>(map: &mut BTreeMap<K, V>, key: K, value: Option<V>) -> Option<V> {
-            match value {
-                Some(value) => map.insert(key, value),
-                None => map.remove(&key),
-            }
-        }
-        let text = Arc::clone(&id.id);
-        let view = &mut self.view;
-        match (id.kind, value) {
-            (ItemKind::Config, Some(Value::Body(Body::Config(config)))) => {
-                let old = std::mem::replace(&mut view.config, config);
-                Some(Value::Body(Body::Config(old)))
-            }
-            (ItemKind::Endpoint, value) => {
-                let value = value.and_then(|v| match v {
-                    Value::Body(Body::Endpoint(endpoint)) => Some(endpoint),
-                    _ => None,
-                });
-                let old = exchange(&mut view.endpoints, EndpointId::new(text), value)?;
-                Some(Value::Body(Body::Endpoint(old)))
-            }
-            (ItemKind::Class, value) => {
-                let value = value.and_then(|v| match v {
-                    Value::Body(Body::Class(class)) => Some(class),
-                    _ => None,
-                });
-                let old = exchange(&mut view.classes, ClassId::new(text), value)?;
-                Some(Value::Body(Body::Class(old)))
-            }
-            (ItemKind::Policy, value) => {
-                let value = value.and_then(|v| match v {
-                    Value::Body(Body::Policy(policy)) => Some(policy),
-                    _ => None,
-                });
-                let old = exchange(&mut view.policies, PolicyId::new(text), value)?;
-                Some(Value::Body(Body::Policy(old)))
-            }
-            (ItemKind::Set, value) => {
-                let value = value.and_then(|v| match v {
-                    Value::Set(set) => Some(set),
-                    Value::Body(_) => None,
-                });
-                exchange(&mut view.sets, SetId::new(text), value).map(Value::Set)
-            }
-            (ItemKind::Config, _) => None,
-        }
-    }
-
-    fn patch(&mut self, id: &SetId, add: &[Member], remove: &[Member]) {
-        let Some(set) = self.view.sets.get_mut(id) else {
-            return;
-        };
-        let set = Arc::make_mut(set);
-        for member in remove {
-            set.remove(member);
-        }
-        for member in add {
-            set.insert(member);
-        }
-    }
-
-    fn rehash(&mut self, id: &ItemId, hash: Option<ItemHash>) -> Option<ItemHash> {
-        let old = match hash {
-            Some(hash) => {
-                self.digest.add_item(id, &hash);
-                self.hashes.insert(id.clone(), hash)
-            }
-            None => self.hashes.remove(id),
-        };
-        if let Some(old) = &old {
-            self.digest.remove_item(id, old);
-        }
-        old
-    }
 }
 
 impl PartialEq for Held {
@@ -500,19 +324,6 @@ impl PartialEq for Held {
 }
 
 impl Eq for Held {}
-
-impl Change {
-    fn touch(&mut self, id: &ItemId, what: SetChange) {
-        let text = Arc::clone(&id.id);
-        match id.kind {
-            ItemKind::Config => self.config = true,
-            ItemKind::Endpoint => drop(self.endpoints.insert(EndpointId::new(text))),
-            ItemKind::Class => drop(self.classes.insert(ClassId::new(text))),
-            ItemKind::Policy => drop(self.policies.insert(PolicyId::new(text))),
-            ItemKind::Set => drop(self.sets.insert(SetId::new(text), what)),
-        }
-    }
-}
 
 fn refuse_repeated(ops: &[Op]) -> Result<(), Refusal> {
     let mut seen = BTreeSet::new();
