@@ -1,7 +1,7 @@
 //! What is valid but cannot be enforced by this build: a write that needs it is refused, never silently kept.
 
 use crate::path::{At, FieldPath};
-use crate::policy::{GlobalNetworkPolicySpec, PolicyStage};
+use crate::policy::GlobalNetworkPolicySpec;
 use crate::resource::{Resource, Spec};
 use crate::rule::{EntityRule, Rule};
 
@@ -43,24 +43,6 @@ fn add(at: &At<'_>, reason: &'static str, found: &mut Vec<Unenforced>) {
 }
 
 fn in_policy(policy: &GlobalNetworkPolicySpec, at: &At<'_>, found: &mut Vec<Unenforced>) {
-    match policy.stage {
-        PolicyStage::Normal => {}
-        PolicyStage::NormalAndForward => add(
-            &at.field("applyOnForward"),
-            "forwarded traffic is not policed by this build yet",
-            found,
-        ),
-        PolicyStage::Untracked => add(
-            &at.field("doNotTrack"),
-            "untracked policy is not enforced by this build yet",
-            found,
-        ),
-        PolicyStage::PreDnat => add(
-            &at.field("preDNAT"),
-            "pre-DNAT policy is not enforced by this build yet",
-            found,
-        ),
-    }
     if policy.service_account_selector.is_some() {
         add(
             &at.field("serviceAccountSelector"),

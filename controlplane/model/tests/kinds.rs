@@ -254,18 +254,10 @@ fn what_is_not_enforced_is_named_by_field() {
             .map(|found| found.path.to_string())
             .collect()
     };
-    assert!(
-        unenforced_in(json!({"ingress": [{"action": "Allow"}], "applyOnForward": false}))
-            .is_empty()
-    );
-    assert_eq!(
-        unenforced_in(json!({"applyOnForward": true})),
-        ["spec.applyOnForward"]
-    );
-    assert_eq!(
-        unenforced_in(json!({"applyOnForward": true, "preDNAT": true})),
-        ["spec.preDNAT"]
-    );
+    for list in ["applyOnForward", "doNotTrack", "preDNAT"] {
+        let spec = json!({"ingress": [{"action": "Allow"}], "applyOnForward": true, list: true});
+        assert!(unenforced_in(spec).is_empty(), "{list}");
+    }
     assert_eq!(
         unenforced_in(
             json!({"ingress": [{"action": "Deny"}, {"action": "Allow", "http": {"methods": ["GET"]}, "source": {

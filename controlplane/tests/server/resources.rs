@@ -249,16 +249,15 @@ async fn an_invalid_document_is_refused_with_its_field_and_stops_the_file() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_not_enforced_yet_is_refused_with_its_field() {
     let plane = Plane::start().await;
-    let mut untracked = policy("fast", "all()", &[1]);
-    untracked["spec"]["doNotTrack"] = json!(true);
-    untracked["spec"]["applyOnForward"] = json!(true);
-    let refused = plane
-        .try_apply(&[untracked])
-        .await
-        .expect_err("not enforced");
+    let mut of_http = policy("fast", "all()", &[1]);
+    of_http["spec"]["ingress"][0]["http"] = json!({"methods": ["GET"]});
+    let refused = plane.try_apply(&[of_http]).await.expect_err("not enforced");
     assert_eq!(
         (refused.code(), fields(&refused)),
-        (Code::FailedPrecondition, vec!["spec.doNotTrack".to_owned()])
+        (
+            Code::FailedPrecondition,
+            vec!["spec.ingress[0].http".to_owned()]
+        )
     );
     plane.server.stop().await;
 }
