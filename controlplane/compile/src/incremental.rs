@@ -248,6 +248,14 @@ impl Dirty {
             Kind::FelixConfiguration | Kind::Node | Kind::PalisadeConfiguration => {
                 self.settings = true;
             }
+            // Refused on write until views are made of them; the last says nothing to nodes.
+            Kind::NetworkPolicy
+            | Kind::StagedGlobalNetworkPolicy
+            | Kind::StagedNetworkPolicy
+            | Kind::StagedKubernetesNetworkPolicy
+            | Kind::NetworkSet
+            | Kind::WorkloadEndpoint
+            | Kind::ClusterInformation => {}
         }
     }
 }

@@ -1,6 +1,6 @@
 //! The order of tiers, and of policies in them (specification §4.1; a tier without order comes last).
 
-use palisade_model::{GlobalNetworkPolicySpec, PolicyStage, TierAction, TierSpec};
+use palisade_model::{PolicySpec, PolicyStage, TierAction, TierSpec};
 use palisade_policy::{
     class::{Class, ClassProfile, ClassTier, Direction, EndpointKind, PolicyList, TierDefault},
     ids::{PolicyId, TierName},
@@ -52,7 +52,7 @@ pub(crate) struct PolicyPlace {
 }
 
 impl PolicyPlace {
-    pub(crate) fn new(id: PolicyId, name: &str, spec: &GlobalNetworkPolicySpec) -> Self {
+    pub(crate) fn new(id: PolicyId, name: &str, spec: &PolicySpec) -> Self {
         Self {
             id,
             tier: spec.tier.as_str().to_owned(),

@@ -5,7 +5,7 @@ use crate::{
     lower::{Lowered, Owner, logs, lower},
     world::World,
 };
-use palisade_model::{GlobalNetworkPolicySpec, HostEndpointSpec, HostInterface, Name, ProfileSpec};
+use palisade_model::{HostEndpointSpec, HostInterface, Name, PolicySpec, ProfileSpec};
 use palisade_policy::{
     class::{Class, ClassProfile, EndpointKind},
     endpoint::{Endpoint, InterfaceMatch},
@@ -25,11 +25,7 @@ pub(crate) fn endpoint_id(name: &Name) -> EndpointId {
 }
 
 /// Rules of a direction that `types` leaves out are inert.
-pub(crate) fn lower_policy(
-    name: &Name,
-    spec: &GlobalNetworkPolicySpec,
-    log_prefix: &str,
-) -> Lowered {
+pub(crate) fn lower_policy(name: &Name, spec: &PolicySpec, log_prefix: &str) -> Lowered {
     let id = policy_id(name);
     let owner = Owner {
         id: &id,
@@ -61,7 +57,7 @@ pub(crate) fn lower_profile(name: &Name, spec: &ProfileSpec, log_prefix: &str) -
     lower(&owner, log_prefix, &spec.ingress, &spec.egress)
 }
 
-pub(crate) fn policy_logs(spec: &GlobalNetworkPolicySpec) -> bool {
+pub(crate) fn policy_logs(spec: &PolicySpec) -> bool {
     logs(spec.ingress.iter().chain(&spec.egress))
 }
 

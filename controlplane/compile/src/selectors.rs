@@ -3,14 +3,14 @@
 //! Where Calico lets a negative namespace selector reach things without namespace, this one does not: every namespace
 //! selector is AND-ed with "has a namespace" (deviation, DESIGN §5).
 
-use palisade_model::{EntityRule, GlobalNetworkPolicySpec, ServiceAccounts};
+use palisade_model::{EntityRule, PolicySpec, ServiceAccounts};
 use palisade_selector::{Label, Literal, Selector};
 
 const NAMESPACE: &str = "projectcalico.org/namespace";
 const SERVICE_ACCOUNT: &str = "projectcalico.org/serviceaccount";
 
 /// What a policy selects.
-pub(crate) fn subject(policy: &GlobalNetworkPolicySpec) -> Selector {
+pub(crate) fn subject(policy: &PolicySpec) -> Selector {
     let narrowed = [
         policy.namespace_selector.as_ref().map(of_namespace),
         policy

@@ -1,9 +1,9 @@
 //! All resources, by identity: what views are a function of (law a).
 
 use palisade_model::{
-    BUILT_IN_TIERS, DEFAULT_ALLOW_PROFILE, FelixConfigurationSpec, GlobalNetworkPolicySpec,
-    HostEndpointSpec, Kind, Metadata, Name, NetworkSetSpec, PalisadeConfigurationSpec, ProfileSpec,
-    Resource, ResourceId, Spec, TierSpec,
+    BUILT_IN_TIERS, DEFAULT_ALLOW_PROFILE, FelixConfigurationSpec, HostEndpointSpec, Kind,
+    Metadata, Name, NetworkSetSpec, PalisadeConfigurationSpec, PolicySpec, ProfileSpec, Resource,
+    ResourceId, Spec, TierSpec,
 };
 use std::{
     collections::BTreeMap,
@@ -52,7 +52,7 @@ impl World {
             .map(AsRef::as_ref)
     }
 
-    pub(crate) fn policies(&self) -> impl Iterator<Item = (&Metadata, &GlobalNetworkPolicySpec)> {
+    pub(crate) fn policies(&self) -> impl Iterator<Item = (&Metadata, &PolicySpec)> {
         self.resources.values().filter_map(|r| match &r.spec {
             Spec::GlobalNetworkPolicy(spec) => Some((&r.metadata, spec.as_ref())),
             _ => None,

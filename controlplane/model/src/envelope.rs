@@ -3,22 +3,27 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::cluster_information::RawClusterInformation;
 use crate::document::Document;
 use crate::document::node::{Node, Shape};
 use crate::felix::RawFelixConfiguration;
 use crate::host_endpoint::RawHostEndpoint;
 use crate::kind::{Kind, LATER};
 use crate::metadata::RawMetadata;
-use crate::network_set::RawNetworkSet;
+use crate::network_set::{RawGlobalNetworkSet, RawNetworkSet};
 use crate::node::RawNode;
 use crate::palisade_configuration::RawPalisadeConfiguration;
 use crate::path::At;
-use crate::policy::RawGlobalNetworkPolicy;
+use crate::policy::{
+    RawGlobalNetworkPolicy, RawNetworkPolicy, RawStagedGlobalNetworkPolicy, RawStagedNetworkPolicy,
+};
 use crate::problem::{Part, Problem, Report, Warning};
 use crate::profile::RawProfile;
 use crate::resource::{ApiVersion, RawSpec, Resource};
 use crate::shape;
+use crate::staged_kubernetes::RawStagedKubernetesNetworkPolicy;
 use crate::tier::RawTier;
+use crate::workload_endpoint::RawWorkloadEndpoint;
 
 /// A resource that was accepted.
 #[derive(Debug, Clone, PartialEq)]
@@ -96,12 +101,23 @@ fn read(root: &Node, report: &mut Report) -> Option<(Resource, Value)> {
     let version = read_version(root, kind, report);
     match kind {
         Kind::GlobalNetworkPolicy => read_as::<RawGlobalNetworkPolicy>(root, kind, version, report),
-        Kind::GlobalNetworkSet => read_as::<RawNetworkSet>(root, kind, version, report),
+        Kind::NetworkPolicy => read_as::<RawNetworkPolicy>(root, kind, version, report),
+        Kind::StagedGlobalNetworkPolicy => {
+            read_as::<RawStagedGlobalNetworkPolicy>(root, kind, version, report)
+        }
+        Kind::StagedNetworkPolicy => read_as::<RawStagedNetworkPolicy>(root, kind, version, report),
+        Kind::StagedKubernetesNetworkPolicy => {
+            read_as::<RawStagedKubernetesNetworkPolicy>(root, kind, version, report)
+        }
+        Kind::GlobalNetworkSet => read_as::<RawGlobalNetworkSet>(root, kind, version, report),
+        Kind::NetworkSet => read_as::<RawNetworkSet>(root, kind, version, report),
         Kind::HostEndpoint => read_as::<RawHostEndpoint>(root, kind, version, report),
+        Kind::WorkloadEndpoint => read_as::<RawWorkloadEndpoint>(root, kind, version, report),
         Kind::Tier => read_as::<RawTier>(root, kind, version, report),
         Kind::Profile => read_as::<RawProfile>(root, kind, version, report),
         Kind::FelixConfiguration => read_as::<RawFelixConfiguration>(root, kind, version, report),
         Kind::Node => read_as::<RawNode>(root, kind, version, report),
+        Kind::ClusterInformation => read_as::<RawClusterInformation>(root, kind, version, report),
         Kind::PalisadeConfiguration => {
             read_as::<RawPalisadeConfiguration>(root, kind, version, report)
         }
@@ -169,6 +185,9 @@ fn read_as<S: RawSpec>(
             &At::ROOT.field("metadata"),
             "a resource needs metadata with a name",
         );
+    }
+    if kind != Kind::WorkloadEndpoint {
+        raw.metadata.generate_name = None;
     }
     let spec = raw
         .spec

@@ -108,34 +108,12 @@ impl RawSpec for RawHostEndpoint {
         }
         let interface =
             interface.and_then(|text| parse_interface(text, &at.field("interfaceName"), report));
-        let expected_ips = each(
-            expected,
-            &at.field("expectedIPs"),
-            report,
-            |text, at, report| {
-                parse_address(text)
-                    .map_err(|message| report.add(at, message))
-                    .ok()
-            },
-        );
-        let profiles = each(
-            self.profiles.as_deref().unwrap_or_default(),
-            &at.field("profiles"),
-            report,
-            |text, at, report| {
-                let name = Name::new(text);
-                if name.is_none() {
-                    report.add(at, format!("`{text}` is not a valid profile name"));
-                }
-                name
-            },
-        );
-        let ports = each(
-            self.ports.as_deref().unwrap_or_default(),
-            &at.field("ports"),
-            report,
-            parse_port,
-        );
+        let expected_ips = report.each(expected, &at.field("expectedIPs"), |text, at, report| {
+            report.take(parse_address(text), at)
+        });
+        let profiles = profiles(self.profiles.as_deref(), &at.field("profiles"), report);
+        let ports = self.ports.as_deref().unwrap_or_default();
+        let ports = report.each(ports, &at.field("ports"), parse_port);
         Some(Spec::HostEndpoint(HostEndpointSpec {
             node: node?,
             interface,
@@ -146,17 +124,11 @@ impl RawSpec for RawHostEndpoint {
     }
 }
 
-/// Parses every element of a list, reporting at its index.
-fn each<T, U>(
-    items: &[T],
-    at: &At<'_>,
-    report: &mut Report,
-    parse: impl Fn(&T, &At<'_>, &mut Report) -> Option<U>,
-) -> Vec<U> {
-    let items = items.iter().enumerate();
-    items
-        .filter_map(|(index, item)| parse(item, &at.index(index), report))
-        .collect()
+/// Names of profiles, in order.
+pub(crate) fn profiles(texts: Option<&[String]>, at: &At<'_>, report: &mut Report) -> Vec<Name> {
+    report.each(texts.unwrap_or_default(), at, |text, at, report| {
+        report.name(text, "profile name", at)
+    })
 }
 
 fn parse_node(text: Option<&str>, at: &At<'_>, report: &mut Report) -> Option<Name> {
@@ -164,14 +136,14 @@ fn parse_node(text: Option<&str>, at: &At<'_>, report: &mut Report) -> Option<Na
         report.missing(at, "a host endpoint needs a node");
         return None;
     };
-    let name = Name::new(text);
-    if name.is_none() {
-        report.add(at, format!("`{text}` is not a valid node name"));
-    }
-    name
+    report.name(text, "node name", at)
 }
 
-fn parse_interface(text: &str, at: &At<'_>, report: &mut Report) -> Option<HostInterface> {
+pub(crate) fn parse_interface(
+    text: &str,
+    at: &At<'_>,
+    report: &mut Report,
+) -> Option<HostInterface> {
     if text == "*" {
         return Some(HostInterface::Any);
     }
@@ -224,7 +196,7 @@ impl PortProtocol {
     }
 
     /// Name or number, as an endpoint writes it.
-    fn parse(raw: Option<&IntOrText>) -> Option<Self> {
+    pub(crate) fn parse(raw: Option<&IntOrText>) -> Option<Self> {
         match raw? {
             IntOrText::Int(6) => Some(Self::Tcp),
             IntOrText::Int(17) => Some(Self::Udp),

@@ -9,10 +9,22 @@ use crate::name::Name;
 pub enum Kind {
     /// Ordered policy over every endpoint it selects.
     GlobalNetworkPolicy,
+    /// The same over the endpoints of a namespace.
+    NetworkPolicy,
+    /// A policy that is evaluated but not enforced.
+    StagedGlobalNetworkPolicy,
+    /// The same in a namespace.
+    StagedNetworkPolicy,
+    /// A policy in Kubernetes' words, kept only.
+    StagedKubernetesNetworkPolicy,
     /// Addresses under labels, for rule selectors.
     GlobalNetworkSet,
+    /// The same in a namespace.
+    NetworkSet,
     /// An interface, or all interfaces, of a host.
     HostEndpoint,
+    /// The host's side of a workload's interface.
+    WorkloadEndpoint,
     /// An ordered group of policies.
     Tier,
     /// Rules and labels that endpoints name.
@@ -21,6 +33,8 @@ pub enum Kind {
     FelixConfiguration,
     /// A host.
     Node,
+    /// What the cluster says of itself; read-only.
+    ClusterInformation,
     /// Settings that Calico has no words for; `palisade.dev/v1` only.
     PalisadeConfiguration,
 }
@@ -33,7 +47,7 @@ struct Naming {
     short: &'static [&'static str],
 }
 
-const NAMING: [Naming; 8] = [
+const NAMING: [Naming; 15] = [
     naming(
         Kind::GlobalNetworkPolicy,
         "GlobalNetworkPolicy",
@@ -41,16 +55,52 @@ const NAMING: [Naming; 8] = [
         &["gnp", "gnps"],
     ),
     naming(
+        Kind::NetworkPolicy,
+        "NetworkPolicy",
+        "NetworkPolicies",
+        &["np", "nps", "policy", "policies", "pol", "pols"],
+    ),
+    naming(
+        Kind::StagedGlobalNetworkPolicy,
+        "StagedGlobalNetworkPolicy",
+        "StagedGlobalNetworkPolicies",
+        &["sgnp", "sgnps"],
+    ),
+    naming(
+        Kind::StagedNetworkPolicy,
+        "StagedNetworkPolicy",
+        "StagedNetworkPolicies",
+        &["snp", "snps"],
+    ),
+    naming(
+        Kind::StagedKubernetesNetworkPolicy,
+        "StagedKubernetesNetworkPolicy",
+        "StagedKubernetesNetworkPolicies",
+        &["sknp", "sknps"],
+    ),
+    naming(
         Kind::GlobalNetworkSet,
         "GlobalNetworkSet",
         "GlobalNetworkSets",
-        &["gns", "gnss", "globalnetsets"],
+        &["gns", "gnss", "globalnetset", "globalnetsets"],
+    ),
+    naming(
+        Kind::NetworkSet,
+        "NetworkSet",
+        "NetworkSets",
+        &["ns", "nss", "netset", "netsets"],
     ),
     naming(
         Kind::HostEndpoint,
         "HostEndpoint",
         "HostEndpoints",
         &["hep", "heps"],
+    ),
+    naming(
+        Kind::WorkloadEndpoint,
+        "WorkloadEndpoint",
+        "WorkloadEndpoints",
+        &["wep", "weps"],
     ),
     naming(Kind::Tier, "Tier", "Tiers", &[]),
     naming(Kind::Profile, "Profile", "Profiles", &["pro", "pros"]),
@@ -61,6 +111,12 @@ const NAMING: [Naming; 8] = [
         &["felixconfig", "felixconfigs", "fconfig", "fconfigs"],
     ),
     naming(Kind::Node, "Node", "Nodes", &["no", "nos"]),
+    naming(
+        Kind::ClusterInformation,
+        "ClusterInformation",
+        "ClusterInformations",
+        &["clusterinfo", "clusterinfos"],
+    ),
     naming(
         Kind::PalisadeConfiguration,
         "PalisadeConfiguration",
@@ -84,29 +140,19 @@ const fn naming(
 }
 
 /// Calico's kinds that this build does not know yet.
-pub(crate) const LATER: [&str; 8] = [
-    "NetworkPolicy",
-    "NetworkSet",
-    "WorkloadEndpoint",
-    "StagedGlobalNetworkPolicy",
-    "StagedNetworkPolicy",
-    "StagedKubernetesNetworkPolicy",
-    "ClusterInformation",
-    "KubeControllersConfiguration",
-];
+pub(crate) const LATER: [&str; 1] = ["KubeControllersConfiguration"];
 
 impl Kind {
     /// Every kind, in order.
-    pub const ALL: [Kind; 8] = [
-        Kind::GlobalNetworkPolicy,
-        Kind::GlobalNetworkSet,
-        Kind::HostEndpoint,
-        Kind::Tier,
-        Kind::Profile,
-        Kind::FelixConfiguration,
-        Kind::Node,
-        Kind::PalisadeConfiguration,
-    ];
+    pub const ALL: [Kind; NAMING.len()] = {
+        let mut all = [Kind::GlobalNetworkPolicy; NAMING.len()];
+        let mut index = 0;
+        while index < all.len() {
+            all[index] = NAMING[index].kind;
+            index += 1;
+        }
+        all
+    };
 
     /// The kind a person means: singular, plural or short name, in any case.
     pub fn parse(text: &str) -> Option<Self> {
@@ -140,15 +186,27 @@ impl Kind {
     /// Whether resources of this kind live in a namespace.
     pub fn is_namespaced(self) -> bool {
         match self {
+            Kind::NetworkPolicy
+            | Kind::StagedNetworkPolicy
+            | Kind::StagedKubernetesNetworkPolicy
+            | Kind::NetworkSet
+            | Kind::WorkloadEndpoint => true,
             Kind::GlobalNetworkPolicy
+            | Kind::StagedGlobalNetworkPolicy
             | Kind::GlobalNetworkSet
             | Kind::HostEndpoint
             | Kind::Tier
             | Kind::Profile
             | Kind::FelixConfiguration
             | Kind::Node
+            | Kind::ClusterInformation
             | Kind::PalisadeConfiguration => false,
         }
+    }
+
+    /// Whether only the control plane writes resources of this kind.
+    pub fn is_read_only(self) -> bool {
+        self == Kind::ClusterInformation
     }
 
     /// Whether the kind exists in `palisade.dev/v1` only.

@@ -6,6 +6,7 @@
 
 #![forbid(unsafe_code)]
 
+mod cluster_information;
 pub mod document;
 mod envelope;
 mod felix;
@@ -24,9 +25,12 @@ mod profile;
 mod resource;
 mod rule;
 mod shape;
+mod staged_kubernetes;
 mod tier;
 mod unenforced;
+mod workload_endpoint;
 
+pub use cluster_information::{CLUSTER_INFORMATION, ClusterInformationSpec};
 pub use document::{Document, ReadError, SourceSpan};
 pub use envelope::{Decoded, decode, decode_document, decode_json};
 pub use felix::{
@@ -41,7 +45,7 @@ pub use network_set::NetworkSetSpec;
 pub use node::{NodeAddress, NodeAddressRole, NodeSpec};
 pub use palisade_configuration::{Exemptions, PALISADE_CONFIGURATION, PalisadeConfigurationSpec};
 pub use path::{FieldPath, FieldPathError, Segment};
-pub use policy::{GlobalNetworkPolicySpec, PolicyStage, PolicyTypes};
+pub use policy::{PolicySpec, PolicyStage, PolicyTypes, StagedAction, StagedPolicySpec};
 pub use problem::{Part, Problem, TextSpan, Warning};
 pub use profile::{DEFAULT_ALLOW_PROFILE, ProfileSpec};
 pub use resource::{ApiVersion, Resource, Spec};
@@ -53,3 +57,4 @@ pub use tier::{
     BUILT_IN_TIERS, DEFAULT_TIER, KUBE_ADMIN_TIER, KUBE_BASELINE_TIER, TierAction, TierSpec,
 };
 pub use unenforced::{Unenforced, unenforced};
+pub use workload_endpoint::{SERVICE_ACCOUNT_LABEL, WorkloadEndpointSpec};

@@ -6,7 +6,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::kind::Kind;
-use crate::name::{Name, is_label, is_label_key, is_label_value, is_policy_name};
+use crate::name::{
+    Name, is_label, is_label_key, is_label_value, is_mirrored_policy_name, is_policy_name,
+};
 use crate::path::At;
 use crate::problem::Report;
 
@@ -15,6 +17,10 @@ const ANNOTATION_BYTES: usize = 262_144;
 
 /// Prefixes of labels that only namespaces and service accounts give (spec of Calico's profiles `kns.` and `ksa.`).
 const RESERVED_PREFIXES: [&str; 2] = ["pcns.", "pcsa."];
+
+/// How policies are named.
+const POLICY_NAME: &str =
+    "a policy is named by one or two parts of `a-z`, `0-9` and `-`, joined by one dot";
 
 /// The label that says where a resource lives.
 pub const NAMESPACE_LABEL: &str = "projectcalico.org/namespace";
@@ -58,7 +64,8 @@ pub(crate) struct RawMetadata {
     pub(crate) creation_timestamp: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) generation: Option<i64>,
-    #[serde(skip_serializing)]
+    // Kept on workload endpoints as information; the envelope takes it from others.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) generate_name: Option<String>,
     #[serde(skip_serializing)]
     pub(crate) self_link: Option<String>,
@@ -105,11 +112,23 @@ impl RawMetadata {
                 is_label(text),
                 "a tier is named by at most 63 of `a-z`, `0-9` and `-`, without dots",
             ),
-            Kind::GlobalNetworkPolicy => (
-                is_policy_name(text),
-                "a policy is named by one or two parts of `a-z`, `0-9` and `-`, joined by one dot",
+            Kind::GlobalNetworkPolicy | Kind::StagedGlobalNetworkPolicy => {
+                (is_policy_name(text), POLICY_NAME)
+            }
+            Kind::NetworkPolicy | Kind::StagedNetworkPolicy => (
+                is_policy_name(text) || is_mirrored_policy_name(text),
+                POLICY_NAME,
             ),
-            _ => (true, ""),
+            Kind::StagedKubernetesNetworkPolicy
+            | Kind::GlobalNetworkSet
+            | Kind::NetworkSet
+            | Kind::HostEndpoint
+            | Kind::WorkloadEndpoint
+            | Kind::Profile
+            | Kind::FelixConfiguration
+            | Kind::Node
+            | Kind::ClusterInformation
+            | Kind::PalisadeConfiguration => (true, ""),
         };
         if !fits {
             report.add(at, format!("`{text}` is not a valid name: {rule}"));
@@ -157,22 +176,30 @@ fn check_labels(
         let here = at.field(key);
         if !is_label_key(key) {
             report.add_at_key(&here, format!("`{key}` is not a valid label key: an optional lower-case `prefix/`, then at most 63 of `A-Za-z0-9_.-` with letters or digits at the edges"));
-        } else if key == NAMESPACE_LABEL && kind == Kind::GlobalNetworkSet {
+        } else if key == NAMESPACE_LABEL
+            && matches!(kind, Kind::GlobalNetworkSet | Kind::NetworkSet)
+        {
             report.add_at_key(
                 &here,
                 format!("label `{key}` is reserved: it says where a resource lives"),
             );
-        } else if key == NAMESPACE_LABEL
-            || RESERVED_PREFIXES
-                .iter()
-                .any(|prefix| key.starts_with(prefix))
-        {
+        } else if kind == Kind::WorkloadEndpoint {
+            if is_reserved(key) {
+                report.warn(&here, format!("label `{key}` is not looked at: workloads get it from their namespace or service account"));
+            }
+        } else if key == NAMESPACE_LABEL || is_reserved(key) {
             report.warn(&here, format!("label `{key}` makes the resource look as if it belonged to a namespace or service account"));
         }
         if !is_label_value(value) {
             report.add(&here, format!("`{value}` is not a valid label value: empty, or at most 63 of `A-Za-z0-9_.-` with letters or digits at the edges"));
         }
     }
+}
+
+/// Whether only a namespace or a service account gives a label of this key.
+pub(crate) fn is_reserved(key: &str) -> bool {
+    let mut prefixes = RESERVED_PREFIXES.iter();
+    prefixes.any(|prefix| key.starts_with(prefix))
 }
 
 /// Keys are checked in lower case, as Kubernetes does; sizes in sum.

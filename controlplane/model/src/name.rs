@@ -82,6 +82,12 @@ pub(crate) fn is_policy_name(text: &str) -> bool {
         && text.split('.').all(|part| part.len() <= 63)
 }
 
+/// A policy that mirrors one of Kubernetes or OpenStack: its prefix, then a subdomain.
+pub(crate) fn is_mirrored_policy_name(text: &str) -> bool {
+    let mut prefixes = ["knp.default.", "ossg.default."].iter();
+    is_subdomain(text) && prefixes.any(|prefix| text.starts_with(prefix))
+}
+
 /// `[a-z0-9]([-a-z0-9]*[a-z0-9])?`
 fn is_lower_label(text: &str) -> bool {
     let inside = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';

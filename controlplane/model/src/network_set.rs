@@ -1,4 +1,4 @@
-//! GlobalNetworkSet. Source: Calico v3, `globalnetworkset.go`; specification §1.9.
+//! GlobalNetworkSet and NetworkSet. Source: Calico v3, `globalnetworkset.go`, `networkset.go`; specification §1.9.
 
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
@@ -16,11 +16,32 @@ pub struct NetworkSetSpec {
     pub nets: Vec<IpNet>,
 }
 
+/// The spec of a set of the cluster.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub(crate) struct RawGlobalNetworkSet(RawNets);
+
+/// The spec of a set of a namespace, which looks the same.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub(crate) struct RawNetworkSet(RawNets);
+
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
-pub(crate) struct RawNetworkSet {
+struct RawNets {
     #[serde(skip_serializing_if = "Option::is_none")]
     nets: Option<Vec<String>>,
+}
+
+impl RawSpec for RawGlobalNetworkSet {
+    fn parse(
+        &mut self,
+        _metadata: &mut RawMetadata,
+        at: &At<'_>,
+        report: &mut Report,
+    ) -> Option<Spec> {
+        Some(Spec::GlobalNetworkSet(self.0.parse(at, report)))
+    }
 }
 
 impl RawSpec for RawNetworkSet {
@@ -30,14 +51,17 @@ impl RawSpec for RawNetworkSet {
         at: &At<'_>,
         report: &mut Report,
     ) -> Option<Spec> {
-        let at = at.field("nets");
-        let mut nets = Vec::new();
-        for (index, text) in self.nets.iter().flatten().enumerate() {
-            match parse_member(text) {
-                Ok(net) => nets.push(net),
-                Err(message) => report.add(&at.index(index), message),
-            }
+        Some(Spec::NetworkSet(self.0.parse(at, report)))
+    }
+}
+
+impl RawNets {
+    fn parse(&self, at: &At<'_>, report: &mut Report) -> NetworkSetSpec {
+        let nets = self.nets.as_deref().unwrap_or_default();
+        NetworkSetSpec {
+            nets: report.each(nets, &at.field("nets"), |text, at, report| {
+                report.take(parse_member(text), at)
+            }),
         }
-        Some(Spec::GlobalNetworkSet(NetworkSetSpec { nets }))
     }
 }

@@ -4,6 +4,7 @@ use std::fmt;
 
 use palisade_selector::{ParseError, Selector};
 
+use crate::name::Name;
 use crate::path::{At, FieldPath};
 
 /// One fault.
@@ -91,6 +92,33 @@ impl Report {
             path: at.path(),
             message: message.into(),
         });
+    }
+
+    /// Reports what could not be parsed.
+    pub(crate) fn take<T>(&mut self, parsed: Result<T, String>, at: &At<'_>) -> Option<T> {
+        parsed.map_err(|message| self.add(at, message)).ok()
+    }
+
+    /// Parses every element of a list, reporting at its index.
+    pub(crate) fn each<T, U>(
+        &mut self,
+        items: &[T],
+        at: &At<'_>,
+        parse: impl Fn(&T, &At<'_>, &mut Report) -> Option<U>,
+    ) -> Vec<U> {
+        let items = items.iter().enumerate();
+        items
+            .filter_map(|(index, item)| parse(item, &at.index(index), self))
+            .collect()
+    }
+
+    /// Parses a name that is called `what`.
+    pub(crate) fn name(&mut self, text: &str, what: &str, at: &At<'_>) -> Option<Name> {
+        let name = Name::new(text);
+        if name.is_none() {
+            self.add(at, format!("`{text}` is not a valid {what}"));
+        }
+        name
     }
 
     /// Parses a selector field; `None` after a report.

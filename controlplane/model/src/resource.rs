@@ -3,18 +3,21 @@
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use crate::cluster_information::ClusterInformationSpec;
 use crate::felix::FelixConfigurationSpec;
 use crate::host_endpoint::HostEndpointSpec;
 use crate::kind::{Kind, ResourceId};
 use crate::metadata::{Metadata, RawMetadata};
+use crate::name::Name;
 use crate::network_set::NetworkSetSpec;
 use crate::node::NodeSpec;
 use crate::palisade_configuration::PalisadeConfigurationSpec;
 use crate::path::At;
-use crate::policy::GlobalNetworkPolicySpec;
+use crate::policy::{PolicySpec, StagedPolicySpec};
 use crate::problem::Report;
 use crate::profile::ProfileSpec;
 use crate::tier::TierSpec;
+use crate::workload_endpoint::WorkloadEndpointSpec;
 
 /// A validated resource.
 #[derive(Debug, Clone, PartialEq)]
@@ -40,11 +43,23 @@ pub enum ApiVersion {
 #[derive(Debug, Clone, PartialEq)]
 pub enum Spec {
     /// A policy.
-    GlobalNetworkPolicy(Box<GlobalNetworkPolicySpec>),
+    GlobalNetworkPolicy(Box<PolicySpec>),
+    /// A policy of a namespace.
+    NetworkPolicy(Box<PolicySpec>),
+    /// A policy that is evaluated only.
+    StagedGlobalNetworkPolicy(StagedPolicySpec),
+    /// A policy of a namespace that is evaluated only.
+    StagedNetworkPolicy(StagedPolicySpec),
+    /// A policy in Kubernetes' words, which nothing here evaluates.
+    StagedKubernetesNetworkPolicy,
     /// A set of addresses.
     GlobalNetworkSet(NetworkSetSpec),
+    /// A set of addresses of a namespace.
+    NetworkSet(NetworkSetSpec),
     /// An interface of a host.
     HostEndpoint(HostEndpointSpec),
+    /// The host's side of a workload's interface.
+    WorkloadEndpoint(Box<WorkloadEndpointSpec>),
     /// A group of policies.
     Tier(TierSpec),
     /// Rules and labels by name.
@@ -53,6 +68,8 @@ pub enum Spec {
     FelixConfiguration(Box<FelixConfigurationSpec>),
     /// A host.
     Node(NodeSpec),
+    /// What the cluster says of itself.
+    ClusterInformation(ClusterInformationSpec),
     /// Settings in ours.
     PalisadeConfiguration(PalisadeConfigurationSpec),
 }
@@ -89,13 +106,41 @@ impl Spec {
     pub fn kind(&self) -> Kind {
         match self {
             Self::GlobalNetworkPolicy(_) => Kind::GlobalNetworkPolicy,
+            Self::NetworkPolicy(_) => Kind::NetworkPolicy,
+            Self::StagedGlobalNetworkPolicy(_) => Kind::StagedGlobalNetworkPolicy,
+            Self::StagedNetworkPolicy(_) => Kind::StagedNetworkPolicy,
+            Self::StagedKubernetesNetworkPolicy => Kind::StagedKubernetesNetworkPolicy,
             Self::GlobalNetworkSet(_) => Kind::GlobalNetworkSet,
+            Self::NetworkSet(_) => Kind::NetworkSet,
             Self::HostEndpoint(_) => Kind::HostEndpoint,
+            Self::WorkloadEndpoint(_) => Kind::WorkloadEndpoint,
             Self::Tier(_) => Kind::Tier,
             Self::Profile(_) => Kind::Profile,
             Self::FelixConfiguration(_) => Kind::FelixConfiguration,
             Self::Node(_) => Kind::Node,
+            Self::ClusterInformation(_) => Kind::ClusterInformation,
             Self::PalisadeConfiguration(_) => Kind::PalisadeConfiguration,
+        }
+    }
+
+    /// The tier that a policy, staged or not, belongs to.
+    pub fn tier(&self) -> Option<&Name> {
+        match self {
+            Self::GlobalNetworkPolicy(policy) | Self::NetworkPolicy(policy) => Some(&policy.tier),
+            Self::StagedGlobalNetworkPolicy(staged) | Self::StagedNetworkPolicy(staged) => {
+                Some(staged.tier())
+            }
+            Self::StagedKubernetesNetworkPolicy
+            | Self::GlobalNetworkSet(_)
+            | Self::NetworkSet(_)
+            | Self::HostEndpoint(_)
+            | Self::WorkloadEndpoint(_)
+            | Self::Tier(_)
+            | Self::Profile(_)
+            | Self::FelixConfiguration(_)
+            | Self::Node(_)
+            | Self::ClusterInformation(_)
+            | Self::PalisadeConfiguration(_) => None,
         }
     }
 }

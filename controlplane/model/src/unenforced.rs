@@ -1,7 +1,8 @@
 //! What is valid but cannot be enforced by this build: a write that needs it is refused, never silently kept.
 
+use crate::kind::Kind;
 use crate::path::{At, FieldPath};
-use crate::policy::GlobalNetworkPolicySpec;
+use crate::policy::PolicySpec;
 use crate::resource::{Resource, Spec};
 use crate::rule::{EntityRule, Rule};
 
@@ -15,21 +16,64 @@ pub struct Unenforced {
     pub reason: &'static str,
 }
 
+/// Kinds of which nothing is enforced, with the reason.
+const KINDS: &[(Kind, &str)] = &[
+    (
+        Kind::NetworkPolicy,
+        "policies of namespaces are not enforced by this build yet",
+    ),
+    (
+        Kind::StagedGlobalNetworkPolicy,
+        "staged policies are not evaluated by this build yet",
+    ),
+    (
+        Kind::StagedNetworkPolicy,
+        "staged policies are not evaluated by this build yet",
+    ),
+    (
+        Kind::StagedKubernetesNetworkPolicy,
+        "there are no pods here; write a StagedNetworkPolicy",
+    ),
+    (
+        Kind::NetworkSet,
+        "sets of namespaces are not known to the compiler of this build yet",
+    ),
+    (
+        Kind::WorkloadEndpoint,
+        "workload endpoints are not policed by this build yet",
+    ),
+];
+
 /// Every field of a resource that this build accepts but does not enforce. Empty: the resource may be written.
 pub fn unenforced(resource: &Resource) -> Vec<Unenforced> {
     let mut found = Vec::new();
     let spec = At::ROOT.field("spec");
+    let kinds = KINDS.iter().filter(|(kind, _)| *kind == resource.kind());
+    for (_, reason) in kinds {
+        add(&At::ROOT.field("kind"), reason, &mut found);
+    }
     match &resource.spec {
-        Spec::GlobalNetworkPolicy(policy) => in_policy(policy, &spec, &mut found),
+        Spec::GlobalNetworkPolicy(policy) | Spec::NetworkPolicy(policy) => {
+            in_policy(policy, &spec, &mut found);
+        }
+        Spec::StagedGlobalNetworkPolicy(staged) | Spec::StagedNetworkPolicy(staged) => {
+            if let Some(policy) = staged.policy() {
+                in_policy(policy, &spec, &mut found);
+            }
+        }
         Spec::Profile(profile) => {
             in_rules(&profile.ingress, &spec.field("ingress"), &mut found);
             in_rules(&profile.egress, &spec.field("egress"), &mut found);
         }
-        Spec::GlobalNetworkSet(_)
+        Spec::StagedKubernetesNetworkPolicy
+        | Spec::GlobalNetworkSet(_)
+        | Spec::NetworkSet(_)
         | Spec::HostEndpoint(_)
+        | Spec::WorkloadEndpoint(_)
         | Spec::Tier(_)
         | Spec::FelixConfiguration(_)
         | Spec::Node(_)
+        | Spec::ClusterInformation(_)
         | Spec::PalisadeConfiguration(_) => {}
     }
     found
@@ -42,7 +86,7 @@ fn add(at: &At<'_>, reason: &'static str, found: &mut Vec<Unenforced>) {
     });
 }
 
-fn in_policy(policy: &GlobalNetworkPolicySpec, at: &At<'_>, found: &mut Vec<Unenforced>) {
+fn in_policy(policy: &PolicySpec, at: &At<'_>, found: &mut Vec<Unenforced>) {
     if policy.service_account_selector.is_some() {
         add(
             &at.field("serviceAccountSelector"),

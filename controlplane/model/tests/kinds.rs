@@ -226,10 +226,18 @@ fn the_wrong_group_or_scope_is_refused_with_the_right_one() {
     assert_eq!(
         paths(&of(
             "projectcalico.org/v3",
+            "KubeControllersConfiguration",
+            json!({"name": "default"})
+        )),
+        ["kind"]
+    );
+    assert_eq!(
+        paths(&of(
+            "projectcalico.org/v3",
             "NetworkPolicy",
             json!({"name": "p"})
         )),
-        ["kind"]
+        ["metadata.namespace"]
     );
     assert_eq!(
         paths(&of(

@@ -5,9 +5,7 @@ use super::{
     stored::{self, Stamps},
 };
 use bytes::Bytes;
-use palisade_model::{
-    DEFAULT_ALLOW_PROFILE, Decoded, Kind, Name, Problem, ResourceId, Spec, Unenforced,
-};
+use palisade_model::{DEFAULT_ALLOW_PROFILE, Decoded, Kind, Name, Problem, ResourceId, Unenforced};
 use palisade_store::{Compare, KeyValue, Op};
 use serde_json::Value;
 use std::collections::BTreeSet;
@@ -130,18 +128,8 @@ impl Document {
 
     /// The tier that a policy belongs to.
     fn tier(&self) -> Option<ResourceId> {
-        match &self.decoded.resource.spec {
-            Spec::GlobalNetworkPolicy(policy) => {
-                Some(ResourceId::global(Kind::Tier, policy.tier.clone()))
-            }
-            Spec::GlobalNetworkSet(_)
-            | Spec::HostEndpoint(_)
-            | Spec::Tier(_)
-            | Spec::Profile(_)
-            | Spec::FelixConfiguration(_)
-            | Spec::Node(_)
-            | Spec::PalisadeConfiguration(_) => None,
-        }
+        let tier = self.decoded.resource.spec.tier()?;
+        Some(ResourceId::global(Kind::Tier, tier.clone()))
     }
 
     /// Judges the document against what stands at its key.

@@ -31,7 +31,7 @@ pub(super) struct Ends {
 }
 
 /// Whether a list is absent or has nothing in it.
-pub(super) fn is_empty<T>(list: &Option<Vec<T>>) -> bool {
+pub(crate) fn is_empty<T>(list: &Option<Vec<T>>) -> bool {
     list.as_ref().is_none_or(Vec::is_empty)
 }
 
