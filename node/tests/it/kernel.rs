@@ -1,8 +1,12 @@
 //! The enforcer and a real kernel, in a network namespace of the test's own.
 
-use crate::view::{machine, position, transaction, view};
+use crate::view::{beyond_the_kernel, machine, position, transaction, view};
 use palisade_netfilter::Netfilter;
-use palisade_node::reconcile::{self, Enforcer};
+use palisade_node::{
+    reconcile::{self, Enforcer},
+    session::code,
+};
+use palisade_policy::item::{ItemId, ItemKind};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use std::{
     fs::File,
@@ -119,5 +123,58 @@ fn members_policies_and_repairs_reach_the_kernel() {
             lines
         };
         assert_eq!(sorted(&nft(&["list", "ruleset"])), sorted(&listed));
+    });
+}
+
+#[test]
+fn what_the_kernel_itself_refuses_is_named_and_the_last_good_view_stays() {
+    in_namespace(|| {
+        let dir = tempfile::tempdir().expect("tempdir");
+        let mut enforcer =
+            Enforcer::start(dir.path(), Netfilter::open().expect("socket"), machine())
+                .expect("started");
+        let good = view(&[80], &["10.0.0.2/32"]);
+        enforcer
+            .transact(transaction(None, &good, 1))
+            .expect("taken");
+        let listed = nft(&["list", "ruleset"]);
+
+        // A policy beyond the kernel, a good policy and a member, in one transaction.
+        let more = view(&[80, 443], &["10.0.0.2/32", "10.0.0.3/32"]);
+        let bad = beyond_the_kernel(more.clone(), 8080);
+        let rejection = enforcer
+            .transact(transaction(Some(&good), &bad, 2))
+            .expect_err("refused");
+        assert_eq!(rejection.code, code::INVALID_ARGUMENT);
+        let blamed: Vec<_> = rejection.items.iter().map(|(item, _)| item).collect();
+        assert_eq!(blamed, [&ItemId::new(ItemKind::Policy, "gnp/p8080")]);
+        assert_eq!(enforcer.standing().enforced, Some(position(&good, 1)));
+        assert!(!enforcer.is_troubled());
+        assert_eq!(nft(&["list", "ruleset"]), listed);
+
+        // The rest of it without the culprit.
+        enforcer
+            .transact(transaction(Some(&good), &more, 2))
+            .expect("taken");
+        assert_eq!(enforcer.standing().enforced, Some(position(&more, 2)));
+        assert!(!enforcer.repair("nobody"), "read back whole, it is desired");
+    });
+}
+
+#[test]
+fn a_first_view_that_the_kernel_refuses_leaves_no_table() {
+    in_namespace(|| {
+        let dir = tempfile::tempdir().expect("tempdir");
+        let mut enforcer =
+            Enforcer::start(dir.path(), Netfilter::open().expect("socket"), machine())
+                .expect("started");
+        let bad = beyond_the_kernel(view(&[80], &["10.0.0.2/32"]), 8080);
+        let rejection = enforcer
+            .transact(transaction(None, &bad, 1))
+            .expect_err("refused");
+        let blamed: Vec<_> = rejection.items.iter().map(|(item, _)| item).collect();
+        assert_eq!(blamed, [&ItemId::new(ItemKind::Policy, "gnp/p8080")]);
+        assert_eq!(enforcer.standing(), Default::default());
+        assert_eq!(nft(&["list", "ruleset"]), "");
     });
 }

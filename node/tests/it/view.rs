@@ -8,7 +8,7 @@ use palisade_policy::{
     endpoint::{Endpoint, InterfaceMatch},
     ids::{ClassId, PolicyId, RuleId, SetId},
     packet::{Environment, Interface},
-    rule::{Action, EntityMatch, Match, Policy, PortMatch, PortRange, Protocol, Rule},
+    rule::{Action, EntityMatch, Family, Match, Policy, PortMatch, PortRange, Protocol, Rule},
     set::IpSet,
     table::{ItemTable, diff, snapshot},
     view::{Epoch, Position, View},
@@ -73,6 +73,41 @@ pub(crate) fn view(ports: &[u16], members: &[&str]) -> View {
         },
         policies,
     }
+}
+
+/// The same with a policy that no kernel takes, which allows `port` to all but those named: tests of a rule end at 128
+/// expressions (`NFT_RULE_MAXEXPRS`), and each named port that is excepted takes four.
+pub(crate) fn beyond_the_kernel(mut view: View, port: u16) -> View {
+    let names: Vec<SetId> = (0..40).map(|n| SetId::new(format!("p:{n:02x}"))).collect();
+    let mut rule = allow(port, &names[0]);
+    rule.matches.family = Some(Family::V4);
+    rule.matches.source.sets.clear();
+    rule.matches.source.not_ports.sets.clone_from(&names);
+    let policy = Policy {
+        ingress: vec![rule],
+        ..Policy::default()
+    };
+    let id = PolicyId::new(format!("gnp/p{port}"));
+    view.policies.insert(id.clone(), Arc::new(policy));
+    for name in names {
+        view.sets.insert(name, Arc::new(IpSet::empty(true)));
+    }
+    let old = ingress_class(&view);
+    let mut class = Class::clone(&view.classes[&old]);
+    class.tiers[0].policies.push(id);
+    let new = ClassId::of(&class);
+    view.classes.remove(&old);
+    view.classes.insert(new.clone(), Arc::new(class));
+    let endpoint = view.endpoints.values_mut().next().expect("one");
+    Arc::make_mut(endpoint)
+        .classes
+        .insert((PolicyList::Normal, Direction::Ingress), new);
+    view
+}
+
+fn ingress_class(view: &View) -> ClassId {
+    let endpoint = view.endpoints.values().next().expect("one");
+    endpoint.classes[&(PolicyList::Normal, Direction::Ingress)].clone()
 }
 
 fn allow(port: u16, from: &SetId) -> Rule {
