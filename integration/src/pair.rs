@@ -39,7 +39,16 @@ impl Pair {
     ///
     /// Where anything does not become ready.
     pub fn start() -> Result<Self> {
-        let topology: Topology = serde_saphyr::from_str(TOPOLOGY).context("read the topology")?;
+        Self::start_on(TOPOLOGY)
+    }
+
+    /// The same on another topology with a protected `host0` and a `client`.
+    ///
+    /// # Errors
+    ///
+    /// Where anything does not become ready.
+    pub fn start_on(topology: &str) -> Result<Self> {
+        let topology: Topology = serde_saphyr::from_str(topology).context("read the topology")?;
         let sandbox = Sandbox::build(&topology, &BTreeSet::new())?;
         let mut deployment = Deployment::start(&sandbox, &Binaries::find()?)?;
         deployment.enrol(&sandbox, "host0")?;
@@ -67,11 +76,16 @@ impl Pair {
     ///
     /// Where it cannot be sent.
     pub fn fares(&self, protocol: Protocol, port: u16, allow: bool) -> Result<bool> {
-        observe(
-            &self.sandbox,
-            &Probe::new("client", "host0", protocol, port, allow),
-            &BTreeSet::new(),
-        )
+        self.shows(&Probe::new("client", "host0", protocol, port, allow))
+    }
+
+    /// True where the probe shows what it must, as [`Pair::fares`].
+    ///
+    /// # Errors
+    ///
+    /// Where it cannot be sent.
+    pub fn shows(&self, probe: &Probe) -> Result<bool> {
+        observe(&self.sandbox, probe, &BTreeSet::new())
     }
 
     /// Panics with the logs where a probe does not fare as expected.
