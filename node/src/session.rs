@@ -3,124 +3,23 @@
 //! Law h and promises 4, 8: a transaction is handed on whole or not at all, a lower revision of the same epoch is
 //! refused, and an acknowledgement follows only what was enforced and read back. Owns no socket and no clock.
 
-use palisade_policy::{
-    fault::FieldFault,
-    frame::{Assembler, FrameError},
-    view::Position,
-};
+use palisade_policy::view::Position;
 use palisade_proto::{
     google::rpc::Status,
     v1::{self, stream_view_request as up, stream_view_response as down},
 };
 use std::time::Duration;
 
+mod event;
+mod receiving;
+
+pub use event::{Closed, Effect, Event, Outcome, Rejection, Transaction, code};
+use receiving::Receiving;
+
 /// Schema of items that this version reads.
 pub const SCHEMA: u32 = 1;
-/// Most bytes of one transaction.
-const TRANSACTION_LIMIT: u64 = 512 << 20;
 /// Time for the answer to `Hello`.
 const WELCOME: Duration = Duration::from_secs(10);
-
-/// `google.rpc.Code` values that the node uses.
-pub mod code {
-    /// The view's content is refused.
-    pub const INVALID_ARGUMENT: i32 = 3;
-    /// It does not build on what is held.
-    pub const FAILED_PRECONDITION: i32 = 9;
-    /// The machine failed.
-    pub const INTERNAL: i32 = 13;
-}
-
-/// A transaction, complete.
-#[derive(Clone, PartialEq, Debug)]
-pub struct Transaction {
-    /// The whole view, or a change of it.
-    pub kind: v1::TransactionKind,
-    /// Where it leads.
-    pub to: Position,
-    /// In order.
-    pub ops: Vec<v1::ViewOp>,
-}
-
-/// What became of a transaction.
-#[derive(Clone, PartialEq, Debug)]
-pub enum Outcome {
-    /// Enforced, read back, on disk.
-    Applied {
-        /// From commit received to read-back done.
-        micros: u64,
-    },
-    /// Not enforced; what was enforced before still is.
-    Rejected(Rejection),
-}
-
-/// Why a transaction was refused.
-#[derive(Clone, PartialEq, Debug)]
-pub struct Rejection {
-    /// `code` of the whole.
-    pub code: i32,
-    /// For people.
-    pub message: String,
-    /// Items at fault, each with its reason.
-    pub items: Vec<(palisade_policy::item::ItemId, String)>,
-    /// A snapshot may help.
-    pub want_snapshot: bool,
-}
-
-/// What happens to a session.
-#[derive(Debug)]
-pub enum Event {
-    /// The control plane said something.
-    Message(v1::StreamViewResponse),
-    /// The transaction handed on is decided.
-    Decided(Outcome),
-    /// The inventory asked for.
-    Inventory(v1::Inventory),
-    /// The node sees something new.
-    Report(v1::NodeReport),
-    /// Time went by.
-    Tick,
-}
-
-/// What a session wants done.
-#[derive(Debug, PartialEq)]
-pub enum Effect {
-    /// Say this.
-    Send(v1::StreamViewRequest),
-    /// Enforce this, then tell the outcome.
-    Apply(Transaction),
-    /// The view held counts as this position from now on.
-    Unchanged(Position),
-    /// Make an inventory of what is held.
-    MakeInventory,
-    /// End the stream; policy stays.
-    Close(Closed),
-}
-
-/// Why a session ends.
-#[derive(Clone, PartialEq, Debug, thiserror::Error)]
-pub enum Closed {
-    /// Nothing heard for too long.
-    #[error("the control plane was silent for {0:?}")]
-    Silence(Duration),
-    /// It offered a view older than the one held.
-    #[error("revision {offered} was offered, {held} is held in the same epoch")]
-    WentBack {
-        /// By the control plane.
-        offered: u64,
-        /// By this node.
-        held: u64,
-    },
-    /// It chose a schema that this version does not read.
-    #[error("schema {0} is not one that this version reads")]
-    Schema(u32),
-    /// A message out of turn.
-    #[error("{0}")]
-    OutOfTurn(&'static str),
-    /// A position that is none.
-    #[error("position: {0}")]
-    Position(FieldFault),
-}
 
 /// One stream.
 #[derive(Debug)]
@@ -153,13 +52,6 @@ impl std::fmt::Debug for State {
             Self::Closed => "Closed",
         })
     }
-}
-
-struct Receiving {
-    kind: v1::TransactionKind,
-    to: Position,
-    /// `Err`: refused already, the rest is passed over until `Commit`.
-    assembler: Result<Assembler, Rejection>,
 }
 
 impl Session {
@@ -236,7 +128,7 @@ impl Session {
             (down::Message::Pong(_), _) => Ok(Vec::new()),
             (down::Message::Welcome(welcome), State::Greeting) => self.on_welcome(&welcome, now),
             (_, State::Greeting) => Err(Closed::OutOfTurn("a message before the welcome")),
-            (down::Message::Begin(begin), State::Idle) => self.on_begin(begin),
+            (down::Message::Begin(begin), State::Idle) => self.on_begin(&begin),
             (down::Message::Chunk(chunk), State::Receiving(receiving)) => {
                 receiving.push(&chunk.data);
                 Ok(Vec::new())
@@ -263,40 +155,12 @@ impl Session {
         Ok(Vec::new())
     }
 
-    fn on_begin(&mut self, begin: v1::Begin) -> Result<Vec<Effect>, Closed> {
+    fn on_begin(&mut self, begin: &v1::Begin) -> Result<Vec<Effect>, Closed> {
         let to = position(begin.to.as_ref())?;
         self.refuse_older(&to)?;
-        let assembler = self.open(&begin);
-        self.state = State::Receiving(Box::new(Receiving {
-            kind: begin.kind(),
-            to,
-            assembler,
-        }));
+        let receiving = Receiving::begin(begin, to, self.have.as_ref());
+        self.state = State::Receiving(Box::new(receiving));
         Ok(Vec::new())
-    }
-
-    /// Why a transaction cannot be taken, before any of it is read.
-    fn open(&self, begin: &v1::Begin) -> Result<Assembler, Rejection> {
-        let rejection = |message: &str, want_snapshot| Rejection {
-            code: code::FAILED_PRECONDITION,
-            message: message.to_owned(),
-            items: Vec::new(),
-            want_snapshot,
-        };
-        match begin.kind() {
-            v1::TransactionKind::Unspecified => {
-                return Err(rejection("neither snapshot nor delta", true));
-            }
-            v1::TransactionKind::Snapshot => {}
-            v1::TransactionKind::Delta => {
-                let from = begin.from.as_ref().map(|from| &from.digest[..]);
-                let held = self.have.as_ref().map(|have| &have.digest.0[..]);
-                if from.is_none() || from != held {
-                    return Err(rejection("the delta is not from the view held", true));
-                }
-            }
-        }
-        Assembler::new(begin.total_bytes, TRANSACTION_LIMIT).map_err(|err| Rejection::frame(&err))
     }
 
     fn on_commit(&mut self, commit: &v1::Commit) -> Result<Vec<Effect>, Closed> {
@@ -307,17 +171,10 @@ impl Session {
         if to != receiving.to {
             return Err(Closed::OutOfTurn("a commit of another transaction"));
         }
-        let finished = receiving
-            .assembler
-            .and_then(|assembler| assembler.finish().map_err(|err| Rejection::frame(&err)));
-        match finished {
-            Ok(ops) => {
+        match receiving.finish() {
+            Ok(transaction) => {
                 self.state = State::Applying(to);
-                Ok(vec![Effect::Apply(Transaction {
-                    kind: receiving.kind,
-                    to,
-                    ops,
-                })])
+                Ok(vec![Effect::Apply(transaction)])
             }
             Err(rejection) => Ok(self.nack(&to, rejection)),
         }
@@ -397,27 +254,6 @@ impl Session {
             status: Some(status(rejection.code, rejection.message)),
             want_snapshot: rejection.want_snapshot,
         }))
-    }
-}
-
-impl Receiving {
-    fn push(&mut self, chunk: &[u8]) {
-        if let Ok(assembler) = &mut self.assembler
-            && let Err(err) = assembler.push(chunk)
-        {
-            self.assembler = Err(Rejection::frame(&err));
-        }
-    }
-}
-
-impl Rejection {
-    fn frame(err: &FrameError) -> Self {
-        Self {
-            code: code::INVALID_ARGUMENT,
-            message: err.to_string(),
-            items: Vec::new(),
-            want_snapshot: true,
-        }
     }
 }
 
