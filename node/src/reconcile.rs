@@ -17,10 +17,12 @@ mod enforcer;
 mod kernel;
 mod saved_view;
 mod thread;
+mod trouble;
 
-pub use enforcer::{Enforcer, StartError, Trouble};
+pub use enforcer::Enforcer;
 pub use kernel::{Kernel, kernel_position};
 pub use thread::{Running, start};
+pub use trouble::{StartError, Trouble};
 
 /// Commands that wait; senders wait when it is full.
 const QUEUE: usize = 16;

@@ -1,6 +1,5 @@
 //! From what the kernel refused to the items of the view that it came from, so that a Nack can name them.
 
-use palisade_netfilter::Failure;
 use palisade_policy::{
     delta::{Change, SetChange},
     ids::{RuleId, SetId},
@@ -15,26 +14,29 @@ use std::collections::BTreeMap;
 
 /// The items at fault, each with the kernel's words. Where no failure leads to an item that changed, all items that
 /// changed are named: the control plane then puts the last good version of each in their place, which is safe.
+///
+/// A spot is the operation of the plan and the rule or element of it, as far as the kernel said so, and its words.
 pub(super) fn blame(
     view: &View,
     change: &Change,
     plan: &Plan,
-    failures: &[Failure],
+    spots: impl IntoIterator<Item = (Option<usize>, Option<usize>, String)>,
 ) -> Vec<(ItemId, String)> {
     let changed = changed(change);
     let mut blamed = BTreeMap::new();
-    for failure in failures {
-        let op = failure.op.and_then(|at| plan.ops.get(at));
-        if let Some(item) = op.and_then(|op| owner(view, op, failure.element)) {
-            blamed.entry(item).or_insert_with(|| failure.to_string());
+    let mut first = None;
+    for (op, element, reason) in spots {
+        let op = op.and_then(|at| plan.ops.get(at));
+        let item = op.and_then(|op| owner(view, op, element));
+        first.get_or_insert_with(|| reason.clone());
+        if let Some(item) = item {
+            blamed.entry(item).or_insert(reason);
         }
     }
     if blamed.keys().any(|item| changed.contains(item)) {
         blamed.retain(|item, _| changed.contains(item));
     } else {
-        let reason = failures
-            .first()
-            .map_or_else(String::new, Failure::to_string);
+        let reason = first.unwrap_or_default();
         blamed = changed
             .into_iter()
             .map(|item| (item, reason.clone()))

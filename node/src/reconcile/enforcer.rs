@@ -3,16 +3,18 @@
 //! Law h: without a complete view nothing is written. A view counts as enforced after read-back, and a transaction that
 //! fails leaves the view before it held and enforced. After any surprise the kernel is read whole.
 
-use super::{Condition, Kernel, Seen, Standing, blame::blame, kernel_position, saved_view::build};
+use super::{
+    Condition, Kernel, Seen, Standing, StartError, Trouble, kernel_position, saved_view::build,
+    trouble::refused,
+};
 use crate::{
     connect::chain,
     saved::Store,
-    session::{Rejection, Transaction, code},
+    session::{Rejection, Transaction},
 };
-use palisade_netfilter::{CommitError, Failure, Mismatch, ReadError};
 use palisade_policy::{
     delta::{Change, Held, SetChange, Undo},
-    fault::{ItemFault, Refusal},
+    fault::Refusal,
     frame::delimited,
     ids::EndpointId,
     packet::Environment,
@@ -21,52 +23,12 @@ use palisade_policy::{
     wire::decode_ops,
 };
 use palisade_proto::v1::TransactionKind;
-use palisade_ruleset::{
-    apply, diff, ir::Ruleset, lower, lower::LowerCache, patch::lower_members, plan::Plan,
-};
-use std::{collections::BTreeMap, io, path::Path, time::Instant};
+use palisade_ruleset::{ir::Ruleset, lower::LowerCache};
+use std::{collections::BTreeMap, path::Path, time::Instant};
 
-/// Times that a transaction is planned anew on what the kernel is read to hold.
-const ATTEMPTS: usize = 3;
+mod write;
 
-/// Why a start failed. Nothing was written.
-#[derive(Debug, thiserror::Error)]
-pub enum StartError {
-    /// Our tables cannot be read.
-    #[error("read our tables")]
-    Kernel(#[from] ReadError),
-    /// The state directory.
-    #[error("state directory")]
-    State(#[from] io::Error),
-}
-
-/// Why the kernel is not as it should be.
-#[derive(Debug, thiserror::Error)]
-pub enum Trouble {
-    /// Items of the view cannot be lowered.
-    #[error("{} items cannot be lowered", .0.len())]
-    Faults(Vec<ItemFault>),
-    /// The kernel refused the plan.
-    #[error("the kernel refused {}", .failures.first().map_or_else(String::new, ToString::to_string))]
-    Refused {
-        /// Not empty.
-        failures: Vec<Failure>,
-        /// What was refused.
-        plan: Plan,
-    },
-    /// The plan could not be sent.
-    #[error(transparent)]
-    Commit(#[from] CommitError),
-    /// The kernel could not be read.
-    #[error(transparent)]
-    Read(#[from] ReadError),
-    /// What was read back is not what was written.
-    #[error("read back: {0}")]
-    Mismatch(#[from] Mismatch),
-    /// The state directory.
-    #[error("state directory: {0}")]
-    State(#[from] io::Error),
-}
+use write::Record;
 
 /// The owner.
 pub struct Enforcer<K> {
@@ -83,17 +45,6 @@ pub struct Enforcer<K> {
     trouble: Option<Condition>,
     foreign: Option<Condition>,
     read_back: Instant,
-}
-
-/// Whether a transaction begins in the file beside the kernel.
-#[derive(Clone, Copy)]
-enum Record<'a> {
-    /// Nothing new to keep.
-    Nothing,
-    /// A change, as its bytes.
-    Change(&'a [u8]),
-    /// The whole view.
-    Snapshot,
 }
 
 impl<K: Kernel> Enforcer<K> {
@@ -265,7 +216,8 @@ impl<K: Kernel> Enforcer<K> {
             }
             Err(trouble) => {
                 tracing::warn!(err = %chain(&trouble), revision = to.revision, "transaction refused");
-                let rejection = self.reject(&trouble, &change);
+                let view = self.held.as_ref().map(Held::view);
+                let rejection = trouble.reject(view, &change);
                 self.take_back(undo, before);
                 Err(rejection)
             }
@@ -316,144 +268,6 @@ impl<K: Kernel> Enforcer<K> {
         self.settle();
     }
 
-    /// Plan, file, kernel, read-back, disk. With `since`, the kernel stands at the view before that change.
-    fn enforce(&mut self, record: Record<'_>, since: Option<&Change>) -> Result<(), Trouble> {
-        let short = match (since, &self.held) {
-            (Some(change), Some(held)) => {
-                let position = self.standing.have.as_ref();
-                lower_members(&self.actual, held.view(), change, position)
-            }
-            _ => None,
-        };
-        match (short, since) {
-            (Some(plan), Some(change)) => {
-                self.begin(record)?;
-                if !self.write_members(&plan, change)? {
-                    let desired = self.lower()?;
-                    self.write(desired)?;
-                }
-            }
-            _ => {
-                let desired = self.lower()?;
-                self.begin(record)?;
-                self.write(desired)?;
-            }
-        }
-        self.read_back = Instant::now();
-        self.store.keep()?;
-        Ok(())
-    }
-
-    /// The short way: members only. False: it did not work out, and the kernel was read anew.
-    fn write_members(&mut self, plan: &Plan, change: &Change) -> Result<bool, Trouble> {
-        let done = self.kernel.commit(plan).is_ok()
-            && apply(&mut self.actual, plan).is_ok()
-            && self.kernel.verify(plan).is_ok();
-        if !done {
-            self.actual = self.kernel.read()?;
-        } else if let Some(held) = &self.held {
-            self.cache
-                .remember_members(held.view(), &self.actual, change.sets.keys());
-        }
-        Ok(done)
-    }
-
-    fn lower(&mut self) -> Result<Ruleset, Trouble> {
-        let Some(held) = &self.held else {
-            return Ok(self.actual.clone());
-        };
-        let position = self.position_to_write();
-        let lowered = lower(
-            held.view(),
-            &self.environment,
-            position.as_ref(),
-            &mut self.cache,
-        );
-        if !lowered.faults.is_empty() {
-            return Err(Trouble::Faults(lowered.faults));
-        }
-        self.endpoints = lowered.resolution.status;
-        self.plain = lowered.plain.iter().map(plain_tier).collect();
-        Ok(lowered.ruleset)
-    }
-
-    /// The kernel's own, as long as it names the same view: a newer revision of it is nothing to write.
-    fn position_to_write(&self) -> Option<Position> {
-        let have = self.standing.have?;
-        let same = |there: &Position| there.epoch == have.epoch && there.digest == have.digest;
-        kernel_position(&self.actual).filter(same).or(Some(have))
-    }
-
-    fn begin(&mut self, record: Record<'_>) -> io::Result<()> {
-        let (Some(held), Some(have)) = (&self.held, &self.standing.have) else {
-            return Ok(());
-        };
-        match record {
-            Record::Nothing => Ok(()),
-            Record::Change(ops) => self.store.begin_change(have, ops),
-            Record::Snapshot => {
-                let ops = held.snapshot().map(|op| delimited(&op.encode()));
-                self.store.begin_snapshot(have, ops)
-            }
-        }
-    }
-
-    /// Brings the kernel from `actual` to `desired`. What others changed meanwhile is read, and planned around.
-    fn write(&mut self, desired: Ruleset) -> Result<(), Trouble> {
-        let mut last = None;
-        for _ in 0..ATTEMPTS {
-            let plan = diff(&self.actual, &desired);
-            if plan.is_empty() {
-                self.actual = desired;
-                return Ok(());
-            }
-            let trouble = match self.kernel.commit(&plan) {
-                Ok(()) => match self.kernel.verify(&plan) {
-                    Ok(()) => {
-                        self.actual = desired;
-                        return Ok(());
-                    }
-                    Err(mismatch) => Trouble::Mismatch(mismatch),
-                },
-                Err(CommitError::Refused { failures }) => Trouble::Refused { failures, plan },
-                Err(err) => Trouble::Commit(err),
-            };
-            let actual = self.kernel.read()?;
-            let as_believed = actual == self.actual;
-            self.actual = actual;
-            // Refused although the kernel holds what the plan was made for: it would be refused again.
-            if as_believed && matches!(trouble, Trouble::Refused { .. }) {
-                return Err(trouble);
-            }
-            last = Some(trouble);
-        }
-        Err(last.unwrap_or_else(|| Trouble::State(io::ErrorKind::Other.into())))
-    }
-
-    fn reject(&self, trouble: &Trouble, change: &Change) -> Rejection {
-        let view = self.held.as_ref().map(Held::view);
-        let items = match (trouble, view) {
-            (Trouble::Faults(faults), _) => faults
-                .iter()
-                .map(|fault| (fault.item.clone(), fault.reason.to_string()))
-                .collect(),
-            (Trouble::Refused { failures, plan }, Some(view)) => {
-                blame(view, change, plan, failures)
-            }
-            _ => Vec::new(),
-        };
-        Rejection {
-            code: if items.is_empty() {
-                code::INTERNAL
-            } else {
-                code::INVALID_ARGUMENT
-            },
-            message: chain(trouble),
-            items,
-            want_snapshot: false,
-        }
-    }
-
     fn note_trouble(&mut self, trouble: &Trouble) {
         let message = chain(trouble);
         tracing::error!(err = %message, "the kernel is not as it should be");
@@ -475,52 +289,5 @@ fn everything(held: &Held) -> Change {
         classes: view.classes.keys().cloned().collect(),
         policies: view.policies.keys().cloned().collect(),
         sets: sets.collect(),
-    }
-}
-
-fn plain_tier(plain: &palisade_ruleset::lower::PlainTier) -> Condition {
-    let tier = plain
-        .tier
-        .as_ref()
-        .map_or_else(|| "profiles".to_owned(), |tier| format!("tier `{tier}`"));
-    Condition {
-        kind: "PlainTier",
-        reason: "TooManyCopies",
-        message: format!(
-            "{tier} of endpoint `{}` ({:?}, {:?}) is judged rule by rule: {} rules",
-            plain.endpoint, plain.list, plain.direction, plain.rules
-        ),
-    }
-}
-
-fn refused(refusal: &Refusal) -> Rejection {
-    let items = match refusal {
-        Refusal::Items(faults) => faults
-            .iter()
-            .map(|fault| (fault.item.clone(), fault.reason.to_string()))
-            .collect(),
-        Refusal::Operation(_) | Refusal::OutOfStep(_) => Vec::new(),
-    };
-    Rejection {
-        code: if refusal.wants_snapshot() {
-            code::FAILED_PRECONDITION
-        } else {
-            code::INVALID_ARGUMENT
-        },
-        message: refusal.to_string(),
-        items,
-        want_snapshot: refusal.wants_snapshot(),
-    }
-}
-
-impl Rejection {
-    /// The machine's fault, not the view's.
-    pub fn internal(message: &str) -> Self {
-        Self {
-            code: code::INTERNAL,
-            message: message.to_owned(),
-            items: Vec::new(),
-            want_snapshot: false,
-        }
     }
 }

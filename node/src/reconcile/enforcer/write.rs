@@ -1,0 +1,163 @@
+//! One change of the kernel: lowered, planned, noted on disk, committed, read back, synced.
+//!
+//! Owns the order of these steps. What is desired, and what becomes of a failure, is the enforcer's.
+
+use super::Enforcer;
+use crate::reconcile::{Condition, Kernel, Trouble, kernel_position};
+use palisade_netfilter::CommitError;
+use palisade_policy::{delta::Change, frame::delimited, view::Position};
+use palisade_ruleset::{apply, diff, ir::Ruleset, lower, patch::lower_members, plan::Plan};
+use std::{io, time::Instant};
+
+/// Times that a transaction is planned anew on what the kernel is read to hold.
+const ATTEMPTS: usize = 3;
+
+/// Whether a transaction begins in the file beside the kernel.
+#[derive(Clone, Copy)]
+pub(super) enum Record<'a> {
+    /// Nothing new to keep.
+    Nothing,
+    /// A change, as its bytes.
+    Change(&'a [u8]),
+    /// The whole view.
+    Snapshot,
+}
+
+impl<K: Kernel> Enforcer<K> {
+    /// Plan, file, kernel, read-back, disk. With `since`, the kernel stands at the view before that change.
+    pub(super) fn enforce(
+        &mut self,
+        record: Record<'_>,
+        since: Option<&Change>,
+    ) -> Result<(), Trouble> {
+        let short = match (since, &self.held) {
+            (Some(change), Some(held)) => {
+                let position = self.standing.have.as_ref();
+                lower_members(&self.actual, held.view(), change, position)
+            }
+            _ => None,
+        };
+        match (short, since) {
+            (Some(plan), Some(change)) => {
+                self.begin(record)?;
+                if !self.write_members(&plan, change)? {
+                    let desired = self.lower()?;
+                    self.write(desired)?;
+                }
+            }
+            _ => {
+                let desired = self.lower()?;
+                self.begin(record)?;
+                self.write(desired)?;
+            }
+        }
+        self.read_back = Instant::now();
+        self.store.keep()?;
+        Ok(())
+    }
+
+    /// The short way: members only. False: it did not work out, and the kernel was read anew.
+    fn write_members(&mut self, plan: &Plan, change: &Change) -> Result<bool, Trouble> {
+        let done = self.kernel.commit(plan).is_ok()
+            && apply(&mut self.actual, plan).is_ok()
+            && self.kernel.verify(plan).is_ok();
+        if !done {
+            self.actual = self.kernel.read()?;
+        } else if let Some(held) = &self.held {
+            self.cache
+                .remember_members(held.view(), &self.actual, change.sets.keys());
+        }
+        Ok(done)
+    }
+
+    fn lower(&mut self) -> Result<Ruleset, Trouble> {
+        let Some(held) = &self.held else {
+            return Ok(self.actual.clone());
+        };
+        let position = self.position_to_write();
+        let lowered = lower(
+            held.view(),
+            &self.environment,
+            position.as_ref(),
+            &mut self.cache,
+        );
+        if !lowered.faults.is_empty() {
+            return Err(Trouble::Faults(lowered.faults));
+        }
+        self.endpoints = lowered.resolution.status;
+        self.plain = lowered.plain.iter().map(plain_tier).collect();
+        Ok(lowered.ruleset)
+    }
+
+    /// The kernel's own, as long as it names the same view: a newer revision of it is nothing to write.
+    fn position_to_write(&self) -> Option<Position> {
+        let have = self.standing.have?;
+        let same = |there: &Position| there.epoch == have.epoch && there.digest == have.digest;
+        kernel_position(&self.actual).filter(same).or(Some(have))
+    }
+
+    pub(super) fn begin(&mut self, record: Record<'_>) -> io::Result<()> {
+        let (Some(held), Some(have)) = (&self.held, &self.standing.have) else {
+            return Ok(());
+        };
+        match record {
+            Record::Nothing => Ok(()),
+            Record::Change(ops) => self.store.begin_change(have, ops),
+            Record::Snapshot => {
+                let ops = held.snapshot().map(|op| delimited(&op.encode()));
+                self.store.begin_snapshot(have, ops)
+            }
+        }
+    }
+
+    /// Brings the kernel from `actual` to `desired`. What others changed meanwhile is read, and planned around.
+    fn write(&mut self, desired: Ruleset) -> Result<(), Trouble> {
+        let mut last = None;
+        for _ in 0..ATTEMPTS {
+            let plan = diff(&self.actual, &desired);
+            if plan.is_empty() {
+                self.actual = desired;
+                return Ok(());
+            }
+            let trouble = match self.kernel.commit(&plan) {
+                Ok(()) => match self.kernel.verify(&plan) {
+                    Ok(()) => {
+                        self.actual = desired;
+                        return Ok(());
+                    }
+                    Err(mismatch) => Trouble::Mismatch(mismatch),
+                },
+                Err(CommitError::Refused { failures }) => Trouble::Refused { failures, plan },
+                // Nothing was sent, and would not be the next time.
+                Err(CommitError::Unfit { op, reason, .. }) => {
+                    return Err(Trouble::Unfit { op, reason, plan });
+                }
+                Err(err) => Trouble::Commit(err),
+            };
+            let actual = self.kernel.read()?;
+            let as_believed = actual == self.actual;
+            self.actual = actual;
+            // Refused although the kernel holds what the plan was made for: it would be refused again.
+            if as_believed && matches!(trouble, Trouble::Refused { .. }) {
+                return Err(trouble);
+            }
+            last = Some(trouble);
+        }
+        Err(last.unwrap_or_else(|| Trouble::State(io::ErrorKind::Other.into())))
+    }
+}
+
+fn plain_tier(plain: &palisade_ruleset::lower::PlainTier) -> Condition {
+    let tier = plain
+        .tier
+        .as_ref()
+        .map_or_else(|| "profiles".to_owned(), |tier| format!("tier `{tier}`"));
+    Condition {
+        kind: "PlainTier",
+        reason: "TooManyCopies",
+        message: format!(
+            "{tier} of endpoint `{}` ({:?}, {:?}) is judged rule by rule: {} rules",
+            plain.endpoint, plain.list, plain.direction, plain.rules
+        ),
+    }
+}
