@@ -15,6 +15,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 mod blame;
 mod enforcer;
 mod kernel;
+mod listener;
 mod saved_view;
 mod thread;
 mod trouble;

@@ -11,7 +11,7 @@ use palisade_ruleset::ir::TableName;
 use std::{
     collections::{BTreeSet, VecDeque},
     io,
-    os::fd::{AsRawFd, RawFd},
+    os::fd::{AsFd, BorrowedFd},
 };
 
 /// `NFNLGRP_NFTABLES`.
@@ -92,9 +92,10 @@ impl Monitor {
     }
 }
 
-impl AsRawFd for Monitor {
-    fn as_raw_fd(&self) -> RawFd {
-        self.socket.as_raw_fd()
+/// Readable when there may be an event.
+impl AsFd for Monitor {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
     }
 }
 

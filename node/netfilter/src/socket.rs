@@ -4,7 +4,7 @@ use libc::{c_int, c_void, timeval};
 use mnl::{Bus, Socket as Mnl};
 use std::{
     io,
-    os::fd::{AsRawFd, RawFd},
+    os::fd::{AsFd, AsRawFd, BorrowedFd},
 };
 
 /// The socket, and a buffer for what it receives.
@@ -160,9 +160,10 @@ impl Socket {
     }
 }
 
-impl AsRawFd for Socket {
-    fn as_raw_fd(&self) -> RawFd {
-        self.mnl.as_raw_fd()
+impl AsFd for Socket {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        // SAFETY: libmnl closes the descriptor when `mnl` is dropped, and the borrow ends before that.
+        unsafe { BorrowedFd::borrow_raw(self.mnl.as_raw_fd()) }
     }
 }
 

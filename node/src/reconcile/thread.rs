@@ -1,12 +1,14 @@
 //! The thread that owns the enforcer: commands, the kernel's notifications, and another attempt after trouble.
 
-use super::{Command, Enforcer, QUEUE, Reconciler, Seen, Standing, StartError, inventory};
+use super::{
+    Command, Enforcer, QUEUE, Reconciler, Seen, Standing, StartError, inventory, listener::Listener,
+};
 use crate::{
     backoff::Backoff,
     metrics::Metrics,
     session::{Outcome, Transaction},
 };
-use palisade_netfilter::{Event, Monitor, Netfilter};
+use palisade_netfilter::{Monitor, Netfilter};
 use palisade_policy::packet::Environment;
 use std::{
     io,
@@ -14,10 +16,7 @@ use std::{
     thread::JoinHandle,
     time::{Duration, Instant},
 };
-use tokio::{
-    io::unix::AsyncFd,
-    sync::{mpsc, oneshot, watch},
-};
+use tokio::sync::{mpsc, oneshot, watch};
 
 /// A reconciler at work.
 pub struct Running {
@@ -128,10 +127,13 @@ fn run(
     });
 }
 
+/// Opens the socket anew, should it fail.
+type OpenMonitor = Box<dyn FnMut() -> io::Result<Monitor> + Send>;
+
 /// What the thread has.
 struct Owner {
     enforcer: Enforcer<Netfilter>,
-    monitor: AsyncFd<Monitor>,
+    listener: Listener<Monitor, OpenMonitor>,
     queue: mpsc::Receiver<Command>,
     publisher: Publisher,
     patience: Backoff,
@@ -157,15 +159,13 @@ impl Owner {
     ) -> Result<Self, StartError> {
         let kernel = Netfilter::open()?;
         // Listens before the first read, so that no change falls between.
-        #[expect(
-            deprecated,
-            reason = "the monitor shows its descriptor only as a number"
-        )]
-        let monitor = AsyncFd::new(Monitor::open(kernel.port())?)?;
+        let ours = kernel.port();
+        let open: OpenMonitor = Box::new(move || Monitor::open(ours));
+        let listener = Listener::start(open)?;
         let enforcer = Enforcer::start(dir, kernel, environment)?;
         let mut owner = Self {
             enforcer,
-            monitor,
+            listener,
             queue,
             publisher,
             patience: Backoff::stream(),
@@ -202,12 +202,7 @@ impl Owner {
         tokio::select! {
             biased;
             command = self.queue.recv() => Next::Command(command),
-            ready = self.monitor.readable_mut() => {
-                if let Ok(mut ready) = ready {
-                    ready.clear_ready();
-                }
-                Next::Heard
-            }
+            () = self.listener.wait() => Next::Heard,
             () = at(self.retry) => Next::Retry,
             () = at(self.news) => Next::Old,
         }
@@ -276,34 +271,9 @@ impl Owner {
 
     /// Takes all that is queued, and repairs once.
     fn heard(&mut self) {
-        let mut who: Option<String> = None;
-        loop {
-            match self.monitor.get_mut().next_event() {
-                Ok(Some(Event::Changed {
-                    pid,
-                    command,
-                    tables,
-                    ..
-                })) => {
-                    if !tables.is_empty() {
-                        let command = command.unwrap_or_else(|| "a process".to_owned());
-                        who = Some(match pid {
-                            Some(pid) => format!("{command} (pid {pid})"),
-                            None => command,
-                        });
-                    }
-                }
-                Ok(Some(Event::Overrun)) => {
-                    who.get_or_insert_with(|| "somebody".to_owned());
-                }
-                Ok(None) => break,
-                Err(err) => {
-                    tracing::error!(%err, "notifications of nf_tables");
-                    break;
-                }
-            }
-        }
-        let Some(who) = who else { return };
+        let Some(who) = self.listener.take() else {
+            return;
+        };
         let began = Instant::now();
         if self.enforcer.repair(&who) {
             self.publisher.metrics.foreign_changes.inc();

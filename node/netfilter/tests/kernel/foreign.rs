@@ -11,7 +11,7 @@ use palisade_ruleset::{
     plan::{Op, Plan},
 };
 use std::{
-    os::fd::AsRawFd,
+    os::fd::{AsFd, AsRawFd},
     time::{Duration, Instant},
 };
 
@@ -196,7 +196,7 @@ fn other_processes_are_heard_and_we_are_not() {
     alone(|mut kernel| {
         kernel.commit(&install(&everything())).expect("committed");
         let mut monitor = Monitor::open(kernel.port()).expect("listening");
-        assert!(monitor.as_raw_fd() >= 0);
+        assert!(monitor.as_fd().as_raw_fd() >= 0);
         let own = Plan {
             ops: vec![Op::AddElements {
                 table: TableName::Main,
