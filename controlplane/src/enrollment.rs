@@ -55,8 +55,12 @@ impl Enrollment {
 
     /// Spends the token; true when done, false when somebody else changed something meanwhile.
     async fn spend(&self, token: &JoinToken, node: &Name) -> Result<bool, Status> {
-        // A stranger learns nothing but that it did not work.
-        let refused = || Status::permission_denied("the join token was refused");
+        // A stranger learns nothing but that it did not work; which of these it was is in our log.
+        let refused = || {
+            Status::permission_denied(format!(
+                "the join token was refused for `{node}`: it is used up, expired, revoked, or for another node name"
+            ))
+        };
         let token_key = tokens::key(token.id());
         let stored = self.store.get(&token_key, None).await.map_err(of_store)?;
         let Some(stored) = stored else {

@@ -212,12 +212,8 @@ impl fmt::Display for Subject {
             Self::Invalid => f.write_str("invalid for connection tracking"),
             Self::Exempt(exemption) => write!(f, "exemption `{}`", exemption.name()),
             Self::Failsafe(failsafe) => {
-                write!(
-                    f,
-                    "failsafe protocol {} port {}",
-                    failsafe.protocol.0, failsafe.port
-                )?;
-                failsafe.net.map_or(Ok(()), |net| write!(f, " net {net}"))
+                write!(f, "failsafe {} {}", failsafe.protocol, failsafe.port)?;
+                failsafe.net.map_or(Ok(()), |net| write!(f, " of {net}"))
             }
             Self::Rule {
                 tier,

@@ -2,6 +2,7 @@
 
 use crate::ids::{RuleId, SetId};
 use ipnet::IpNet;
+use std::fmt;
 
 /// An address family.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -33,6 +34,21 @@ impl Protocol {
     /// TCP, UDP and SCTP: the protocols whose rules may name ports.
     pub const fn has_ports(self) -> bool {
         matches!(self, Self::TCP | Self::UDP | Self::SCTP)
+    }
+}
+
+/// The name in policy, else the number.
+impl fmt::Display for Protocol {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Self::ICMP => f.write_str("ICMP"),
+            Self::TCP => f.write_str("TCP"),
+            Self::UDP => f.write_str("UDP"),
+            Self::ICMPV6 => f.write_str("ICMPv6"),
+            Self::SCTP => f.write_str("SCTP"),
+            Self::UDPLITE => f.write_str("UDPLite"),
+            Self(number) => write!(f, "{number}"),
+        }
     }
 }
 
