@@ -5,6 +5,7 @@
 
 use crate::{
     arguments::Server,
+    backoff::Backoff,
     connect::{ConnectError, chain, connect, resolve},
     durable,
 };
@@ -30,8 +31,8 @@ const IDENTITY: &str = "identity.pem";
 const AUTHORITIES: &str = "ca.pem";
 /// For an answer to a request of ours.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// Between attempts to renew.
-const RETRY: Duration = Duration::from_secs(60);
+/// Between attempts to renew: half a life is days long.
+const RETRY: Backoff = Backoff::new(Duration::from_secs(5), Duration::from_secs(600));
 
 /// Why there is no certificate.
 #[derive(Debug, thiserror::Error)]
@@ -237,13 +238,14 @@ async fn limited<T>(
         .map_err(|status| CertificateError::Refused(Box::new(status)))
 }
 
-/// Renews at half life, for ever. Failure is retried and said; it ends nothing.
+/// Renews at half life, for ever; connections made from then on show the new certificate. Failure is retried and said; it ends nothing.
 pub async fn keep_renewed(
     dir: PathBuf,
     server: Server,
     current: watch::Sender<std::sync::Arc<Certificate>>,
 ) {
     let mut certificate = current.borrow().clone();
+    let mut patience = RETRY;
     loop {
         let peer = &certificate.peer;
         let due = renew_at(peer.not_before, peer.not_after, rand::random());
@@ -253,6 +255,7 @@ pub async fn keep_renewed(
                 tracing::info!(until = %renewed.peer.not_after, "certificate renewed");
                 certificate = std::sync::Arc::new(renewed);
                 current.send_replace(certificate.clone());
+                patience.reset();
             }
             Err(err) => {
                 if certificate.has_expired() {
@@ -260,7 +263,8 @@ pub async fn keep_renewed(
                 } else {
                     tracing::warn!(err = %chain(&err), "certificate not renewed yet");
                 }
-                tokio::time::sleep(RETRY).await;
+                let wait = patience.next(&mut rand::rng());
+                tokio::time::sleep(wait).await;
             }
         }
     }
