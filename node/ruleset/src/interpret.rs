@@ -2,7 +2,8 @@
 //!
 //! It knows nftables and nothing of policy. The traps are modelled: a test that cannot load its key ends the rule, also
 //! when negated; `return` in a chain that was entered by goto goes to where the last jump was made; accept ends one base
-//! chain, drop ends the packet; ct keys but the state end the rule on packets without an entry; at -300 there is none.
+//! chain, drop ends the packet; ct keys but the state end the rule on packets without an entry; at -300 there is none, and after
+//! a notrack there is none either, nor a translation; the mark goes from base chain to base chain.
 
 use crate::ir::{Base, ChainName, Expression, Hook, Rule, Ruleset, Table, TableName, Verdict};
 use palisade_policy::{
@@ -15,7 +16,7 @@ mod facts;
 mod test;
 
 use facts::Facts;
-pub use facts::Opaque;
+pub use facts::{Given, Opaque};
 
 /// The kernel refuses rulesets with deeper nesting.
 const DEEPEST: usize = 16;
@@ -72,6 +73,8 @@ pub struct Judgement {
     pub verdict: evaluate::Verdict,
     /// Rules that did something, in order.
     pub trace: Vec<Step>,
+    /// The packet's mark in the end.
+    pub mark: u32,
 }
 
 /// What the kernel does with a packet.
@@ -79,20 +82,21 @@ pub struct Judgement {
 /// # Errors
 /// What [`InterpretError`] says: the ruleset is not one that the kernel holds, or not ours.
 pub fn judge(ruleset: &Ruleset, packet: &Packet) -> Result<Judgement, InterpretError> {
-    judge_opaque(ruleset, packet, Opaque::Absent)
+    judge_given(ruleset, packet, Given::default())
 }
 
-/// The same, saying what stands where protocols without ports have other things. No verdict of ours depends on it.
+/// The same, saying what stands where protocols without ports have other things, and what mark the packet has. No
+/// verdict of ours depends on either.
 ///
 /// # Errors
 /// As [`judge`].
-pub fn judge_opaque(
+pub fn judge_given(
     ruleset: &Ruleset,
     packet: &Packet,
-    opaque: Opaque,
+    given: Given,
 ) -> Result<Judgement, InterpretError> {
     let mut journey = Journey {
-        facts: Facts::new(packet, opaque),
+        facts: Facts::new(packet, given),
         trace: Vec::new(),
     };
     let hooks: &[Hook] = match packet.way {
@@ -163,6 +167,7 @@ impl Journey {
     fn end(self, verdict: evaluate::Verdict) -> Judgement {
         Judgement {
             verdict,
+            mark: self.facts.mark,
             trace: self.trace,
         }
     }
@@ -228,6 +233,10 @@ impl Journey {
                 (Expression::Log { prefix, .. }, _) => Did::Log(prefix.clone()),
                 (Expression::SetMark { mask, value }, _) => {
                     self.facts.mark = (self.facts.mark & !mask) | value;
+                    continue;
+                }
+                (Expression::Notrack, _) => {
+                    self.facts.notrack = true;
                     continue;
                 }
                 (Expression::Foreign(what), _) => {

@@ -5,19 +5,17 @@
 
 use crate::{
     ir::{
-        Chain, ChainName, Element, Expression, Key, Map, Rule, Ruleset, Set, SetName, Shape, State,
-        Table, TableName, Value, Verdict, names,
+        Element, Expression, Rule, Ruleset, Set, SetName, Shape, Table, TableName, Value, Verdict,
+        names,
     },
-    stage::{Dispatch, STAGES, Stage, StageKind},
+    stage::InUse,
 };
 use palisade_policy::{
-    class::{Class, Direction, EndpointKind, PolicyList},
-    config::DenyAction,
-    fault::{ItemFault, Reason},
+    class::{Direction, PolicyList},
+    fault::ItemFault,
     ids::{ClassId, EndpointId, TierName},
     packet::Environment,
     resolve::{Resolution, resolve},
-    rule::Family,
     view::{Position, View},
 };
 use std::{
@@ -27,13 +25,16 @@ use std::{
 
 mod cache;
 mod class;
+mod dispatch;
 mod exempt;
 mod member;
 mod part;
 mod rule;
 mod selector;
 mod sequence;
+mod stages;
 mod tier;
+mod workload;
 
 pub use cache::LowerCache;
 pub(crate) use member::is_host;
@@ -81,31 +82,30 @@ pub fn lower(
         environment,
         resolution: &resolution,
         cache,
+        in_use: InUse::default(),
         table: Table::default(),
         used: BTreeMap::new(),
         classes: BTreeMap::new(),
         plain: BTreeSet::new(),
         faults: Vec::new(),
     };
-    lowering.stages();
-    lowering.selector_sets();
+    lowering.in_use = lowering.in_use();
+    let mut tables: BTreeMap<TableName, Table> = [TableName::Main, TableName::Raw]
+        .into_iter()
+        .filter_map(|name| Some((name, lowering.table(name)?)))
+        .collect();
     let Lowering {
-        mut table,
-        plain,
-        mut faults,
-        ..
+        plain, mut faults, ..
     } = lowering;
     faults.sort_by(|a, b| a.item.cmp(&b.item));
     faults.dedup();
-    table.sets.insert(
-        SetName::new(names::POSITION),
-        Arc::new(position_set(position)),
-    );
+    if let Some(main) = tables.get_mut(&TableName::Main) {
+        let set = Arc::new(position_set(position));
+        main.sets.insert(SetName::new(names::POSITION), set);
+    }
     cache.end();
     Lowered {
-        ruleset: Ruleset {
-            tables: BTreeMap::from([(TableName::Main, table)]),
-        },
+        ruleset: Ruleset { tables },
         resolution,
         plain,
         faults,
@@ -130,8 +130,10 @@ struct Lowering<'a> {
     environment: &'a Environment,
     resolution: &'a Resolution,
     cache: &'a mut LowerCache,
+    in_use: InUse,
+    /// The table under construction.
     table: Table,
-    /// Selector sets that rules name.
+    /// Selector sets that its rules name.
     used: BTreeMap<SetName, selector::Use>,
     /// How a class is entered from a dispatch; absent class: forward without policy.
     classes: BTreeMap<(&'static str, Option<ClassId>), Verdict>,
@@ -140,171 +142,13 @@ struct Lowering<'a> {
 }
 
 impl Lowering<'_> {
-    fn stages(&mut self) {
-        for stage in &STAGES {
-            let rules = self.stage(stage);
-            let chain = Chain {
-                base: Some(stage.base),
-                rules: Arc::new(rules),
-            };
-            self.table.chains.insert(ChainName::new(stage.chain), chain);
-        }
-    }
-
-    /// Established flows, then what the stage is for, then an explicit verdict.
-    fn stage(&mut self, stage: &Stage) -> Vec<Rule> {
-        let mut rules = Vec::new();
-        if !self.view.config.ipv6 {
-            rules.push(rule([
-                Expression::Family(Family::V6),
-                Expression::Verdict(Verdict::Accept),
-            ]));
-        }
-        rules.push(rule([
-            Expression::CtState(vec![State::Established, State::Related]),
-            Expression::Verdict(Verdict::Accept),
-        ]));
-        match stage.kind {
-            StageKind::Plain => rules.extend(self.dispatch(stage.dispatch)),
-            StageKind::Untranslated => {
-                rules.push(rule([
-                    Expression::CtDnat,
-                    Expression::Verdict(Verdict::Accept),
-                ]));
-                rules.push(self.goto_dispatch(stage.dispatch));
-            }
-            StageKind::Translated => {
-                rules.push(rule([
-                    Expression::NotLocal,
-                    Expression::Verdict(Verdict::Accept),
-                ]));
-                // With a silent deny both ways out are judged by the same chains.
-                let dispatch = match self.view.config.deny_action {
-                    DenyAction::Drop => Dispatch::OUT,
-                    DenyAction::Reject => stage.dispatch,
-                };
-                let mut translated = self.goto_dispatch(dispatch);
-                translated.expressions.insert(0, Expression::CtDnat);
-                rules.push(translated);
-                rules.push(accept());
-            }
-        }
-        rules
-    }
-
-    fn goto_dispatch(&mut self, dispatch: Dispatch) -> Rule {
-        let name = ChainName::new(dispatch.name);
-        if !self.table.chains.contains_key(&name) {
-            let rules = self.dispatch(dispatch);
-            let chain = Chain {
-                base: None,
-                rules: Arc::new(rules),
-            };
-            self.table.chains.insert(name.clone(), chain);
-        }
-        rule([Expression::Verdict(Verdict::Goto(name))])
-    }
-
-    /// By interface to a class, then the default endpoint, then accept: an interface without endpoint is untouched.
-    fn dispatch(&mut self, dispatch: Dispatch) -> Vec<Rule> {
-        let mut elements = BTreeMap::new();
-        for (interface, endpoint) in &self.resolution.hosts {
-            let verdict = self.enter(dispatch, endpoint);
-            let key = Element::single(Value::Interface(interface.clone()));
-            elements.insert(key, verdict);
-        }
-        let default = self.resolution.default.as_ref();
-        if default.is_some() {
-            for interface in &self.resolution.exempt {
-                elements
-                    .entry(Element::single(Value::Interface(interface.clone())))
-                    .or_insert(Verdict::Accept);
-            }
-        }
-        let map = SetName::new(format!("{}_if", dispatch.name));
-        self.table.maps.insert(
-            map.clone(),
-            Arc::new(Map {
-                shape: Shape::Interface,
-                interval: false,
-                elements,
-            }),
-        );
-        let mut rules = self.workload_interfaces(dispatch);
-        rules.push(rule([Expression::VerdictMap {
-            key: Key::Interface(dispatch.side),
-            map,
-        }]));
-        match default.map(|endpoint| self.enter(dispatch, endpoint)) {
-            None | Some(Verdict::Accept) => rules.push(accept()),
-            Some(verdict) => rules.push(rule([Expression::Verdict(verdict)])),
-        }
-        rules
-    }
-
-    /// What goes between the host and its workloads is not the host endpoint's business.
-    fn workload_interfaces(&self, dispatch: Dispatch) -> Vec<Rule> {
-        if dispatch.list != PolicyList::Normal {
-            return Vec::new();
-        }
-        let accept = |prefix: &String| {
-            rule([
-                Expression::InterfacePrefix {
-                    side: dispatch.side,
-                    prefix: prefix.clone(),
-                },
-                Expression::Verdict(Verdict::Accept),
-            ])
-        };
-        self.resolution
-            .workload_prefixes
-            .iter()
-            .map(accept)
-            .collect()
-    }
-
-    /// How the endpoint's class is entered.
-    fn enter(&mut self, dispatch: Dispatch, endpoint: &EndpointId) -> Verdict {
-        let id = self
-            .view
-            .endpoints
-            .get(endpoint)
-            .and_then(|e| e.classes.get(&(dispatch.list, dispatch.direction)))
-            .cloned();
-        let key = (dispatch.name, id.clone());
-        if let Some(verdict) = self.classes.get(&key) {
-            return verdict.clone();
-        }
-        let class = match &id {
-            Some(id) => self.view.classes.get(id).map(|class| (**class).clone()),
-            None => Some(no_policy(dispatch)),
-        };
-        let lowered = match class {
-            Some(class) => self.class(dispatch, id.as_ref(), &class),
-            None => Err(ItemFault {
-                item: endpoint.into(),
-                reason: Reason::Dangling(
-                    id.as_ref()
-                        .map_or_else(palisade_policy::item::ItemId::config, Into::into),
-                ),
-            }),
-        };
-        let verdict = lowered.unwrap_or_else(|fault| {
-            self.faults.push(fault);
-            Verdict::Drop
-        });
-        self.classes.insert(key, verdict.clone());
-        verdict
-    }
-
-    /// The first endpoint of the view that has the class: indexes are named after it.
-    fn first_endpoint(&self, dispatch: Dispatch, class: Option<&ClassId>) -> Option<EndpointId> {
-        let place = (dispatch.list, dispatch.direction);
-        self.view
-            .endpoints
-            .iter()
-            .find(|(_, endpoint)| endpoint.classes.get(&place) == class)
-            .map(|(id, _)| id.clone())
+    /// A table with all stages that stand in it; absent if none does.
+    fn table(&mut self, name: TableName) -> Option<Table> {
+        let stands = self.stages(name);
+        self.selector_sets();
+        self.used.clear();
+        let table = std::mem::take(&mut self.table);
+        stands.then_some(table)
     }
 
     fn selector_sets(&mut self) {
@@ -312,18 +156,6 @@ impl Lowering<'_> {
             let set = self.cache.selectors.set(self.view, used);
             self.table.sets.insert(name.clone(), set);
         }
-    }
-}
-
-/// The class of an endpoint without policy of the list: nothing is asked, and what connection tracking calls invalid is
-/// denied nevertheless.
-fn no_policy(dispatch: Dispatch) -> Class {
-    Class {
-        list: dispatch.list,
-        direction: dispatch.direction,
-        endpoint: EndpointKind::Host,
-        tiers: Vec::new(),
-        profiles: Vec::new(),
     }
 }
 

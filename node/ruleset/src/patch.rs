@@ -29,24 +29,26 @@ pub fn lower_members(
     if !change.is_members_only() {
         return None;
     }
-    let table = actual.tables.get(&TableName::Main)?;
     let mut ops = Vec::new();
-    for (id, change) in &change.sets {
-        let SetChange::Patched { add, remove } = change else {
-            return None;
-        };
-        for family in [Family::V4, Family::V6] {
-            ops.extend(patch_set(table, view, id, family, add, remove)?);
+    for (name, table) in &actual.tables {
+        for (id, change) in &change.sets {
+            let SetChange::Patched { add, remove } = change else {
+                return None;
+            };
+            for family in [Family::V4, Family::V6] {
+                ops.extend(patch_set((*name, table), view, id, family, add, remove)?);
+            }
         }
     }
+    let main = TableName::Main;
     let name = SetName::new(POSITION);
-    let there = table.sets.get(&name)?;
-    ops.extend(replace(&name, there, &position_set(position)));
+    let there = actual.tables.get(&main)?.sets.get(&name)?;
+    ops.extend(replace(main, &name, there, &position_set(position)));
     Some(Plan { ops })
 }
 
 fn patch_set(
-    table: &Table,
+    (in_table, table): (TableName, &Table),
     view: &View,
     id: &SetId,
     family: Family,
@@ -59,7 +61,13 @@ fn patch_set(
         let elements = |members: &[Member]| -> Option<Vec<Element>> {
             members.iter().filter(of_family).map(host_element).collect()
         };
-        return Some(ops(&hosts, there, elements(remove)?, elements(add)?));
+        return Some(ops(
+            in_table,
+            &hosts,
+            there,
+            elements(remove)?,
+            elements(add)?,
+        ));
     }
     let networks = set_name(id, family, true);
     let Some(there) = table.sets.get(&networks) else {
@@ -71,7 +79,7 @@ fn patch_set(
     let desired = lower_set(view.sets.get(id)?, family);
     desired
         .interval
-        .then(|| replace(&networks, there, &desired))
+        .then(|| replace(in_table, &networks, there, &desired))
 }
 
 /// `None`: not one address.
@@ -91,14 +99,20 @@ fn family_of_member(member: &Member) -> Family {
     }
 }
 
-fn replace(name: &SetName, there: &Arc<Set>, desired: &Set) -> Vec<Op> {
+fn replace(table: TableName, name: &SetName, there: &Arc<Set>, desired: &Set) -> Vec<Op> {
     let gone = there.elements.difference(&desired.elements).cloned();
     let added = desired.elements.difference(&there.elements).cloned();
-    ops(name, there, gone.collect(), added.collect())
+    ops(table, name, there, gone.collect(), added.collect())
 }
 
-fn ops(name: &SetName, there: &Set, gone: Vec<Element>, added: Vec<Element>) -> Vec<Op> {
-    let (table, set) = (TableName::Main, name.clone());
+fn ops(
+    table: TableName,
+    name: &SetName,
+    there: &Set,
+    gone: Vec<Element>,
+    added: Vec<Element>,
+) -> Vec<Op> {
+    let set = name.clone();
     let (shape, interval) = (there.shape, there.interval);
     let mut ops = Vec::new();
     if !gone.is_empty() {

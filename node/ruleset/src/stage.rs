@@ -1,13 +1,16 @@
-//! The table of stages: where a packet is judged, by which list, and which classes of endpoints stand there.
+//! The table of stages: where a packet is judged, in what order, by which list, and which classes of endpoints stand
+//! there.
 
 use crate::ir::{Base, Hook, Side, TableName};
-use palisade_policy::class::{Direction, PolicyList};
+use palisade_policy::class::{Direction, EndpointKind, PolicyList};
 
 /// Where classes are entered by interface. Two stages may share one, if the kernel lets them.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub(crate) struct Dispatch {
     /// Part of the names of its map and chains.
     pub(crate) name: &'static str,
+    /// Whose classes they are.
+    pub(crate) kind: EndpointKind,
     /// Which list of the endpoint judges.
     pub(crate) list: PolicyList,
     /// Which direction of it.
@@ -19,9 +22,24 @@ pub(crate) struct Dispatch {
 }
 
 impl Dispatch {
+    /// What arrives, before connection tracking.
+    pub(crate) const UNTRACKED_IN: Self = Self {
+        name: "untracked_in",
+        list: PolicyList::Untracked,
+        rejects: false,
+        ..Self::INPUT
+    };
+    /// What arrives, before its destination is translated.
+    pub(crate) const PRE_DNAT: Self = Self {
+        name: "prednat",
+        list: PolicyList::PreDnat,
+        rejects: false,
+        ..Self::INPUT
+    };
     /// To local processes.
     pub(crate) const INPUT: Self = Self {
         name: "input",
+        kind: EndpointKind::Host,
         list: PolicyList::Normal,
         direction: Direction::Ingress,
         side: Side::In,
@@ -31,21 +49,39 @@ impl Dispatch {
     pub(crate) const FORWARD_IN: Self = Self {
         name: "forward_host_in",
         list: PolicyList::Forward,
-        direction: Direction::Ingress,
-        side: Side::In,
-        rejects: true,
+        ..Self::INPUT
+    };
+    /// Out of a workload: through the host, or to it.
+    pub(crate) const WORKLOAD_FROM: Self = Self {
+        name: "workload_from",
+        kind: EndpointKind::Workload,
+        direction: Direction::Egress,
+        ..Self::INPUT
+    };
+    /// Through the host, to a workload.
+    pub(crate) const WORKLOAD_TO: Self = Self {
+        name: "workload_to",
+        kind: EndpointKind::Workload,
+        side: Side::Out,
+        ..Self::INPUT
     };
     /// Through the host, where it goes out.
     pub(crate) const FORWARD_OUT: Self = Self {
         name: "forward_host_out",
         list: PolicyList::Forward,
-        direction: Direction::Egress,
-        side: Side::Out,
-        rejects: true,
+        ..Self::OUT
+    };
+    /// From local processes, before connection tracking.
+    pub(crate) const UNTRACKED_OUT: Self = Self {
+        name: "untracked_out",
+        list: PolicyList::Untracked,
+        rejects: false,
+        ..Self::OUT
     };
     /// From local processes.
     pub(crate) const OUT: Self = Self {
         name: "host_out",
+        kind: EndpointKind::Host,
         list: PolicyList::Normal,
         direction: Direction::Egress,
         side: Side::Out,
@@ -59,8 +95,59 @@ impl Dispatch {
     };
 }
 
-/// A base chain.
+/// What a view asks for beside normal and forward lists; what nothing asks for costs nothing.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) struct InUse {
+    /// Untracked policy on arrival.
+    pub(crate) untracked_in: bool,
+    /// Untracked policy on the way out.
+    pub(crate) untracked_out: bool,
+    /// Pre-DNAT policy.
+    pub(crate) pre_dnat: bool,
+    /// Workload endpoints.
+    pub(crate) workloads: bool,
+}
+
+/// When a stage, or a step of it, is there.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum When {
+    /// In every ruleset.
+    Always,
+    /// With untracked policy on arrival.
+    UntrackedIn,
+    /// With untracked policy on the way out.
+    UntrackedOut,
+    /// With pre-DNAT policy.
+    PreDnat,
+    /// Where packets that arrive may be marked.
+    MarksIn,
+    /// Where anything is to do before connection tracking.
+    RawIn,
+    /// With workload endpoints.
+    Workloads,
+    /// Without.
+    NoWorkloads,
+}
+
+impl InUse {
+    /// Whether it is so.
+    pub(crate) const fn is(self, when: When) -> bool {
+        let marks_in = self.untracked_in || self.pre_dnat;
+        match when {
+            When::Always => true,
+            When::UntrackedIn => self.untracked_in,
+            When::UntrackedOut => self.untracked_out,
+            When::PreDnat => self.pre_dnat,
+            When::MarksIn => marks_in,
+            When::RawIn => marks_in || self.workloads,
+            When::Workloads => self.workloads,
+            When::NoWorkloads => !self.workloads,
+        }
+    }
+}
+
+/// A base chain.
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Stage {
     /// Its name.
     pub(crate) chain: &'static str,
@@ -68,68 +155,156 @@ pub(crate) struct Stage {
     pub(crate) table: TableName,
     /// Where it hangs.
     pub(crate) base: Base,
-    /// What stands between the established flows and the classes.
-    pub(crate) kind: StageKind,
-    /// The classes.
-    pub(crate) dispatch: Dispatch,
+    /// Whether it is there.
+    pub(crate) stands: When,
+    /// Its rules, up to the explicit verdict at its end, each with the condition under which it is there.
+    pub(crate) steps: &'static [(When, Step)],
 }
 
-/// What a stage does beside dispatch.
+/// What a stage does, one rule or a few.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum StageKind {
-    /// Nothing.
-    Plain,
-    /// Leaves translated flows to [`StageKind::Translated`]: their interface may still change.
+pub(crate) enum Step {
+    /// Clears the bit of early allows: someone else, or the way out through `lo`, may have set it.
+    ClearMark,
+    /// Workloads send from their own addresses.
+    SourceCheck,
+    /// Flows that were judged before are accepted.
+    Established,
+    /// What comes from workloads is judged by a chain of its own.
+    WorkloadToHost,
+    /// What untracked or pre-DNAT policy allowed is accepted.
+    Marked,
+    /// The same where nobody asks later: the bit is cleared, so that routing does not see it again.
+    MarkedLast,
+    /// Only packets of local processes are judged: others are accepted.
+    Local,
+    /// Translated flows are left to postrouting: their interface may still change.
     Untranslated,
-    /// Judges translated flows of local processes, and no others.
-    Translated,
+    /// Only translated flows are judged.
+    Translated(Dispatch),
+    /// By interface, in this chain.
+    Classes(Dispatch),
+    /// By interface, in a chain that stages share.
+    Shared(Dispatch),
+    /// Workload interfaces have no endpoint: nothing is forwarded from them and to them.
+    UnknownWorkloads,
 }
 
 /// In the order of the packet's way.
-pub(crate) const STAGES: [Stage; 5] = [
-    stage("input", Hook::Input, -5, StageKind::Plain, Dispatch::INPUT),
-    stage(
-        "forward_host_in",
-        Hook::Forward,
-        -8,
-        StageKind::Plain,
-        Dispatch::FORWARD_IN,
-    ),
-    stage(
-        "forward_host_out",
-        Hook::Forward,
-        -5,
-        StageKind::Plain,
-        Dispatch::FORWARD_OUT,
-    ),
-    stage(
-        "output",
-        Hook::Output,
-        -5,
-        StageKind::Untranslated,
-        Dispatch::OUT,
-    ),
-    stage(
-        "output_translated",
-        Hook::Postrouting,
-        -5,
-        StageKind::Translated,
-        Dispatch::OUT_TRANSLATED,
-    ),
+pub(crate) const STAGES: [Stage; 10] = [
+    Stage {
+        chain: "untracked_in",
+        table: TableName::Raw,
+        base: at(Hook::Prerouting, -300),
+        stands: When::RawIn,
+        steps: &[
+            (When::MarksIn, Step::ClearMark),
+            (When::Workloads, Step::SourceCheck),
+            (When::UntrackedIn, Step::Classes(Dispatch::UNTRACKED_IN)),
+        ],
+    },
+    Stage {
+        chain: "prednat",
+        table: TableName::Raw,
+        base: at(Hook::Prerouting, -150),
+        stands: When::PreDnat,
+        steps: &[
+            (When::Always, Step::Established),
+            (When::UntrackedIn, Step::Marked),
+            (When::Always, Step::Classes(Dispatch::PRE_DNAT)),
+        ],
+    },
+    Stage {
+        chain: "input",
+        table: TableName::Main,
+        base: at(Hook::Input, -5),
+        stands: When::Always,
+        steps: &[
+            (When::Always, Step::Established),
+            (When::Always, Step::WorkloadToHost),
+            (When::MarksIn, Step::MarkedLast),
+            (When::Always, Step::Classes(Dispatch::INPUT)),
+        ],
+    },
+    Stage {
+        chain: "forward_host_in",
+        table: TableName::Main,
+        base: at(Hook::Forward, -8),
+        stands: When::Always,
+        steps: &[
+            (When::Always, Step::Established),
+            (When::MarksIn, Step::MarkedLast),
+            (When::Always, Step::Classes(Dispatch::FORWARD_IN)),
+        ],
+    },
+    Stage {
+        chain: "forward_workload_from",
+        table: TableName::Main,
+        base: at(Hook::Forward, -7),
+        stands: When::Workloads,
+        steps: &[
+            (When::Always, Step::Established),
+            (When::Always, Step::Classes(Dispatch::WORKLOAD_FROM)),
+        ],
+    },
+    Stage {
+        chain: "forward_workload_to",
+        table: TableName::Main,
+        base: at(Hook::Forward, -6),
+        stands: When::Workloads,
+        steps: &[
+            (When::Always, Step::Established),
+            (When::Always, Step::Classes(Dispatch::WORKLOAD_TO)),
+        ],
+    },
+    Stage {
+        chain: "forward_host_out",
+        table: TableName::Main,
+        base: at(Hook::Forward, -5),
+        stands: When::Always,
+        steps: &[
+            (When::Always, Step::Established),
+            // The last of the hook, so that a packet that meets the end of the last workload is denied here.
+            (When::NoWorkloads, Step::UnknownWorkloads),
+            (When::Always, Step::Classes(Dispatch::FORWARD_OUT)),
+        ],
+    },
+    Stage {
+        chain: "untracked_out",
+        table: TableName::Raw,
+        base: at(Hook::Output, -300),
+        stands: When::UntrackedOut,
+        steps: &[
+            (When::Always, Step::ClearMark),
+            (When::Always, Step::Classes(Dispatch::UNTRACKED_OUT)),
+        ],
+    },
+    Stage {
+        chain: "output",
+        table: TableName::Main,
+        base: at(Hook::Output, -5),
+        stands: When::Always,
+        steps: &[
+            (When::Always, Step::Established),
+            (When::UntrackedOut, Step::Marked),
+            (When::Always, Step::Untranslated),
+            (When::Always, Step::Shared(Dispatch::OUT)),
+        ],
+    },
+    Stage {
+        chain: "output_translated",
+        table: TableName::Main,
+        base: at(Hook::Postrouting, -5),
+        stands: When::Always,
+        steps: &[
+            (When::Always, Step::Established),
+            (When::Always, Step::Local),
+            (When::UntrackedOut, Step::MarkedLast),
+            (When::Always, Step::Translated(Dispatch::OUT_TRANSLATED)),
+        ],
+    },
 ];
 
-const fn stage(
-    chain: &'static str,
-    hook: Hook,
-    priority: i32,
-    kind: StageKind,
-    dispatch: Dispatch,
-) -> Stage {
-    Stage {
-        chain,
-        table: TableName::Main,
-        base: Base { hook, priority },
-        kind,
-        dispatch,
-    }
+const fn at(hook: Hook, priority: i32) -> Base {
+    Base { hook, priority }
 }

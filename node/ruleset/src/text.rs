@@ -170,11 +170,13 @@ fn write_expression(
         Expression::Mark { mask, value } => {
             write!(out, "meta mark & {mask:#010x} == {value:#010x}")
         }
-        Expression::SetMark { mask, value } => write!(
-            out,
-            "meta mark set meta mark & {:#010x} | {value:#010x}",
-            !mask
-        ),
+        Expression::SetMark { mask, value } => {
+            write!(out, "meta mark set meta mark & {:#010x}", !mask)?;
+            if *value != 0 {
+                write!(out, " | {value:#010x}")?;
+            }
+            Ok(())
+        }
         Expression::Notrack => write!(out, "notrack"),
         Expression::Counter => write!(out, "counter"),
         Expression::Limit {

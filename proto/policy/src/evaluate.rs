@@ -93,6 +93,8 @@ pub enum Subject {
     EndOfList,
     /// A workload interface without endpoint.
     UnknownWorkload(IfName),
+    /// A workload's packet from an address that is not its own.
+    SourceCheck,
     /// Tunnels out of workloads.
     Tunnel,
     /// The action for packets from workloads to their host.
@@ -188,6 +190,7 @@ impl Subject {
             Self::MissingProfile(profile) => rule_id::missing_profile(profile),
             Self::EndOfProfiles => rule_id::end_of_profiles(),
             Self::UnknownWorkload(interface) => rule_id::unknown_workload(interface),
+            Self::SourceCheck => rule_id::source_check(),
             Self::Tunnel => rule_id::tunnel(),
             Self::EndpointToHost => rule_id::endpoint_to_host(),
             Self::FamilyLeftAlone
@@ -233,6 +236,7 @@ impl fmt::Display for Subject {
             Self::UnknownWorkload(interface) => {
                 write!(f, "workload interface `{interface}` has no endpoint")
             }
+            Self::SourceCheck => f.write_str("the source address is not the workload's"),
             Self::Tunnel => f.write_str("tunnels out of workloads"),
             Self::EndpointToHost => f.write_str("defaultEndpointToHostAction"),
             Self::HostToWorkload => f.write_str("hosts may reach their workloads"),

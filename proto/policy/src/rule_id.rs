@@ -97,6 +97,11 @@ pub fn unknown_workload(interface: &IfName) -> RuleId {
     derive(&[b"unknown workload", interface.as_str().as_bytes()])
 }
 
+/// The denial of packets from workloads whose source address is not theirs.
+pub fn source_check() -> RuleId {
+    derive(&[b"source check"])
+}
+
 /// The denial of tunnels out of workloads.
 pub fn tunnel() -> RuleId {
     derive(&[b"tunnel"])

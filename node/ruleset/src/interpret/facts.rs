@@ -21,6 +21,24 @@ pub enum Opaque {
     Bytes(u16, u16),
 }
 
+/// What a verdict must not depend on.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Given {
+    /// What stands where ports would.
+    pub opaque: Opaque,
+    /// The packet's mark when it comes.
+    pub mark: u32,
+}
+
+impl Default for Given {
+    fn default() -> Self {
+        Self {
+            opaque: Opaque::Absent,
+            mark: 0,
+        }
+    }
+}
+
 /// Facts at one base chain.
 #[derive(Clone, Debug)]
 pub(super) struct Facts {
@@ -36,19 +54,21 @@ pub(super) struct Facts {
     /// Absent: no entry.
     pub(super) dnat: Option<bool>,
     pub(super) mark: u32,
+    /// Kept out of connection tracking, and so of translation.
+    pub(super) notrack: bool,
     source_port: Option<u16>,
     destination_port: Option<u16>,
 }
 
 impl Facts {
-    pub(super) fn new(packet: &Packet, opaque: Opaque) -> Self {
+    pub(super) fn new(packet: &Packet, given: Given) -> Self {
         let (input, output, local) = match &packet.way {
             Way::In { interface } => (Some(interface.clone()), None, false),
             Way::Out { interface } => (None, Some(interface.clone()), true),
             Way::Forward { from, to } => (Some(from.clone()), Some(to.clone()), false),
         };
         let has_ports = packet.protocol.has_ports() || packet.protocol == Protocol::UDPLITE;
-        let (source_port, destination_port) = match (opaque, packet.icmp) {
+        let (source_port, destination_port) = match (given.opaque, packet.icmp) {
             _ if has_ports => (packet.source_port, packet.destination_port),
             (Opaque::Absent, _) => (None, None),
             (Opaque::Bytes(_, second), Some((icmp_type, code))) => {
@@ -66,7 +86,8 @@ impl Facts {
             icmp: packet.icmp,
             state: State::Invalid,
             dnat: None,
-            mark: 0,
+            mark: given.mark,
+            notrack: false,
             source_port,
             destination_port,
         }
@@ -76,23 +97,25 @@ impl Facts {
     pub(super) fn enter(&mut self, packet: &Packet, base: Base) {
         let early = matches!(base.hook, Hook::Prerouting | Hook::Output);
         let tracked = !(early && base.priority < CONNTRACK);
-        let translated = !(early && base.priority < DESTINATION_NAT);
+        let original = self.notrack || early && base.priority < DESTINATION_NAT;
         self.state = match packet.ct {
             _ if !tracked => State::Invalid,
+            _ if self.notrack => State::Untracked,
             CtState::New => State::New,
             CtState::Established => State::Established,
             CtState::Related => State::Related,
             CtState::Invalid => State::Invalid,
             CtState::Untracked => State::Untracked,
         };
-        let has_entry = tracked && !matches!(packet.ct, CtState::Invalid | CtState::Untracked);
+        let has_entry =
+            tracked && !self.notrack && !matches!(packet.ct, CtState::Invalid | CtState::Untracked);
         self.dnat = has_entry.then_some(packet.original_destination.is_some());
         self.destination = packet.destination;
         let has_ports = packet.protocol.has_ports() || packet.protocol == Protocol::UDPLITE;
         if has_ports {
             self.destination_port = packet.destination_port;
         }
-        if let (false, Some((address, port))) = (translated, packet.original_destination) {
+        if let (true, Some((address, port))) = (original, packet.original_destination) {
             self.destination = address;
             if has_ports {
                 self.destination_port = port.or(packet.destination_port);

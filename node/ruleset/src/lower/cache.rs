@@ -37,9 +37,8 @@ impl LowerCache {
         ruleset: &Ruleset,
         sets: impl IntoIterator<Item = &'a SetId>,
     ) {
-        let Some(table) = ruleset.tables.get(&TableName::Main) else {
-            return;
-        };
+        // Of two tables with one set the main one's is kept: it is the larger table.
+        let tables = [TableName::Raw, TableName::Main].map(|name| ruleset.tables.get(&name));
         for id in sets {
             for (family, interval) in [
                 (Family::V4, false),
@@ -47,7 +46,8 @@ impl LowerCache {
                 (Family::V6, false),
                 (Family::V6, true),
             ] {
-                if let Some(set) = table.sets.get(&set_name(id, family, interval)) {
+                let name = set_name(id, family, interval);
+                for set in tables.iter().flatten().filter_map(|t| t.sets.get(&name)) {
                     self.selectors.remember(view, id, family, set);
                 }
             }

@@ -4,7 +4,9 @@ use super::{
     Lowering,
     part::immutable,
     rule,
+    rule::Allow,
     sequence::cut,
+    stages::stage_accept,
     tier::{Terms, TierContent, TierPlace},
 };
 use crate::{
@@ -12,7 +14,7 @@ use crate::{
     stage::Dispatch,
 };
 use palisade_policy::{
-    class::{Class, ClassProfile, EndpointKind, PolicyList, TierDefault},
+    class::{Class, ClassProfile, Direction, EndpointKind, PolicyList, TierDefault},
     config::DenyAction,
     fault::{ItemFault, Reason},
     ids::{ClassId, EndpointId, PolicyId, RuleId, TierName},
@@ -37,8 +39,13 @@ impl Lowering<'_> {
             invalid.expressions.insert(0, state);
             rules.push(invalid);
         }
-        if class.endpoint == EndpointKind::Host && class.list != PolicyList::Forward {
-            rules.extend(self.exemptions(dispatch));
+        match (class.endpoint, class.list, class.direction) {
+            (EndpointKind::Host, PolicyList::Forward, _) => {}
+            (EndpointKind::Host, ..) => rules.extend(self.exemptions(dispatch)),
+            (EndpointKind::Workload, _, Direction::Egress) => {
+                rules.extend(self.tunnel_block(dispatch));
+            }
+            (EndpointKind::Workload, _, Direction::Ingress) => {}
         }
         let endpoint = self.first_endpoint(dispatch, id);
         // A tier of staged policies only says nothing.
@@ -92,13 +99,27 @@ impl Lowering<'_> {
         dispatch.rejects && self.view.config.deny_action == DenyAction::Reject
     }
 
-    fn deny(&self, dispatch: Dispatch, id: RuleId) -> Rule {
-        let end = if self.rejects(dispatch) {
+    pub(super) fn deny(&self, dispatch: Dispatch, id: RuleId) -> Rule {
+        rule([self.denial(dispatch)]).of(id)
+    }
+
+    /// How a packet is denied here.
+    pub(super) fn denial(&self, dispatch: Dispatch) -> Expression {
+        if self.rejects(dispatch) {
             Expression::Reject
         } else {
             Expression::Verdict(Verdict::Drop)
-        };
-        rule([end]).of(id)
+        }
+    }
+
+    /// How policy allows here: before others the packet carries on what was decided.
+    fn allow(&self, dispatch: Dispatch) -> Allow {
+        let bit = stage_accept(&self.view.config);
+        match dispatch.list {
+            PolicyList::Normal | PolicyList::Forward => Allow::Accept,
+            PolicyList::PreDnat => Allow::Mark { bit },
+            PolicyList::Untracked => Allow::Untrack { bit },
+        }
     }
 
     fn content(
@@ -115,6 +136,7 @@ impl Lowering<'_> {
                 default,
                 default_id,
                 rejects: self.rejects(dispatch),
+                allow: self.allow(dispatch),
                 ipv6: self.view.config.ipv6,
                 log_limit: self.view.config.log_limit,
             },

@@ -10,8 +10,7 @@ use crate::{
     stage::Dispatch,
 };
 use palisade_policy::{
-    class::Direction,
-    config::Failsafe,
+    class::{Direction, PolicyList},
     rule::{Family, PortRange, Protocol, family_of},
     rule_id::{self, Exemption},
 };
@@ -33,13 +32,23 @@ impl Lowering<'_> {
         if config.ipv6 && config.exemptions.dhcp6 {
             rules.extend(dhcp6());
         }
-        let failsafes = match dispatch.direction {
-            Direction::Ingress => &config.failsafe_inbound,
-            Direction::Egress => &config.failsafe_outbound,
-        };
-        rules.extend(self.failsafes(dispatch.direction, failsafes));
-        if config.exemptions.control_plane && dispatch.direction == Direction::Egress {
-            rules.extend(self.control_plane());
+        rules.extend(self.failsafes(dispatch, dispatch.direction, End::Destination));
+        if dispatch.list == PolicyList::Untracked {
+            // Before connection tracking a reply is a packet like any other: it comes from the other side's port.
+            let other = match dispatch.direction {
+                Direction::Ingress => Direction::Egress,
+                Direction::Egress => Direction::Ingress,
+            };
+            rules.extend(self.failsafes(dispatch, other, End::Source));
+        }
+        if config.exemptions.control_plane {
+            match (dispatch.direction, dispatch.list) {
+                (Direction::Egress, _) => rules.extend(self.control_plane(End::Destination)),
+                (Direction::Ingress, PolicyList::Untracked) => {
+                    rules.extend(self.control_plane(End::Source));
+                }
+                (Direction::Ingress, _) => {}
+            }
         }
         rules
     }
@@ -68,11 +77,17 @@ impl Lowering<'_> {
         ])
     }
 
-    /// By protocol and port in one lookup; those of a network one by one.
-    fn failsafes(&mut self, direction: Direction, all: &[Failsafe]) -> Vec<Rule> {
-        let (name, end) = match direction {
-            Direction::Ingress => ("failsafe_in", End::Source),
-            Direction::Egress => ("failsafe_out", End::Destination),
+    /// By protocol and port in one lookup; those of a network one by one. `of` says whose failsafes, `end` where their
+    /// port stands.
+    fn failsafes(&mut self, dispatch: Dispatch, of: Direction, end: End) -> Vec<Rule> {
+        let config = Arc::clone(&self.view.config);
+        let (name, all) = match of {
+            Direction::Ingress => ("failsafe_in", &config.failsafe_inbound),
+            Direction::Egress => ("failsafe_out", &config.failsafe_outbound),
+        };
+        let peer = match dispatch.direction {
+            Direction::Ingress => End::Source,
+            Direction::Egress => End::Destination,
         };
         let mut rules = Vec::new();
         let mut elements = BTreeSet::new();
@@ -90,25 +105,26 @@ impl Lowering<'_> {
                     let mut expressions = vec![
                         Expression::Family(family),
                         protocol(failsafe.protocol),
-                        port(End::Destination, failsafe.port),
+                        port(end, failsafe.port),
                     ];
-                    expressions.extend(nets_test(&mut self.table, family, end, &[net], false));
+                    expressions.extend(nets_test(&mut self.table, family, peer, &[net], false));
                     expressions.push(Expression::Verdict(Verdict::Accept));
-                    rules.push(Rule::new(expressions).of(rule_id::failsafe(direction, failsafe)));
+                    let id = rule_id::failsafe(of, failsafe);
+                    rules.push(Rule::new(expressions).of(id));
                 }
             }
         }
         if !elements.is_empty() {
             let set = SetName::new(name);
             self.add_set(set.clone(), Shape::ProtocolPort, elements);
-            let key = Key::ProtocolPort(End::Destination);
+            let key = Key::ProtocolPort(end);
             rules.insert(0, accept_members(key, set));
         }
         rules
     }
 
-    /// The node's own connection.
-    fn control_plane(&mut self) -> Vec<Rule> {
+    /// The node's own connection; `end` says where the control plane stands.
+    fn control_plane(&mut self, end: End) -> Vec<Rule> {
         let id = rule_id::exemption(Exemption::ControlPlane);
         let mut rules = Vec::new();
         for (family, name, shape) in [
@@ -129,7 +145,7 @@ impl Lowering<'_> {
             }
             let set = SetName::new(name);
             self.add_set(set.clone(), shape, elements);
-            let key = Key::AddressProtocolPort(family, End::Destination);
+            let key = Key::AddressProtocolPort(family, end);
             let mut accept = accept_members(key, set).of(id);
             accept.expressions.insert(0, Expression::Family(family));
             rules.push(accept);
@@ -171,14 +187,14 @@ fn accept_members(key: Key, set: SetName) -> Rule {
     ])
 }
 
-const fn protocol(protocol: Protocol) -> Expression {
+pub(super) const fn protocol(protocol: Protocol) -> Expression {
     Expression::Protocol {
         protocol,
         not: false,
     }
 }
 
-const fn port(end: End, port: u16) -> Expression {
+pub(super) const fn port(end: End, port: u16) -> Expression {
     Expression::Port {
         end,
         range: PortRange::single(port),

@@ -1,7 +1,7 @@
 //! A policy rule becomes nft rules: each one a conjunction, several where the rule has alternatives or both families.
 
 use super::{
-    part::{nets_test, ports_test},
+    part::{immutable, nets_test, ports_test},
     selector::{Selectors, Use},
 };
 use crate::ir::{End, Expression, Key, LogTo, Rule as NftRule, SetName, Table, Verdict};
@@ -50,6 +50,26 @@ pub(super) struct Context<'a> {
     /// Selector sets that the rules name.
     pub(super) used: BTreeMap<SetName, Use>,
     pub(super) rejects: bool,
+    pub(super) allow: Allow,
+    /// The dispatch: chains are shared within it.
+    pub(super) hook: &'static str,
+}
+
+/// What an allow rule does.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Allow {
+    /// Ends the stage.
+    Accept,
+    /// And says so to later stages, by a bit of the mark.
+    Mark {
+        /// Which.
+        bit: u32,
+    },
+    /// And keeps the packet out of connection tracking.
+    Untrack {
+        /// Which says so to later stages.
+        bit: u32,
+    },
 }
 
 impl Context<'_> {
@@ -107,9 +127,25 @@ impl Context<'_> {
         Ok(())
     }
 
-    fn act(&self, action: &Action, expressions: &mut Vec<Expression>) {
+    /// A chain of its own where an allow is more than a verdict, so that it can be the element of a map.
+    fn allowed(&mut self) -> Verdict {
+        let accept = Expression::Verdict(Verdict::Accept);
+        let mark = |bit| Expression::SetMark {
+            mask: bit,
+            value: bit,
+        };
+        let expressions = match self.allow {
+            Allow::Accept => return Verdict::Accept,
+            Allow::Mark { bit } => vec![mark(bit), accept],
+            Allow::Untrack { bit } => vec![mark(bit), Expression::Notrack, accept],
+        };
+        let rules = vec![NftRule::new(expressions)];
+        Verdict::Goto(immutable(&mut self.part, "allow", self.hook, rules))
+    }
+
+    fn act(&mut self, action: &Action, expressions: &mut Vec<Expression>) {
         match action {
-            Action::Allow => expressions.push(Expression::Verdict(Verdict::Accept)),
+            Action::Allow => expressions.push(Expression::Verdict(self.allowed())),
             Action::Deny => expressions.push(self.deny()),
             Action::Pass => expressions.push(Expression::Verdict(Verdict::Return)),
             Action::Log { prefix } => {

@@ -86,6 +86,8 @@ impl Lowering<'_> {
                 part: Table::default(),
                 used: BTreeMap::new(),
                 rejects: content.terms.rejects,
+                allow: content.terms.allow,
+                hook: place.hook,
             },
             kin,
             buckets: HashMap::new(),

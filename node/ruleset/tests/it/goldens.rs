@@ -310,6 +310,67 @@ fn a_default_endpoint_leaves_loopback_alone() {
     golden("default_endpoint", &view);
 }
 
+/// A second class of the endpoint of [`small_view`], with the policy that it has.
+fn add_list(view: &mut View, list: PolicyList, direction: Direction) {
+    let mut endpoint = (*view.endpoints[&"hep/h0".into()]).clone();
+    let normal = &endpoint.classes[&(PolicyList::Normal, Direction::Ingress)];
+    let mut class = (*view.classes[normal]).clone();
+    (class.list, class.direction) = (list, direction);
+    class.profiles.clear();
+    class.tiers[0].default = TierDefault::Pass;
+    let id = ClassId::of(&class);
+    endpoint.classes.insert((list, direction), id.clone());
+    view.classes.insert(id, Arc::new(class));
+    view.endpoints.insert("hep/h0".into(), Arc::new(endpoint));
+}
+
+/// A workload that may do what the endpoint of [`small_view`] may.
+fn add_workload(view: &mut View) {
+    let mut classes = BTreeMap::new();
+    for (place, id) in view.endpoints[&"hep/h0".into()].classes.clone() {
+        let mut class = (*view.classes[&id]).clone();
+        class.endpoint = EndpointKind::Workload;
+        let id = ClassId::of(&class);
+        view.classes.insert(id.clone(), Arc::new(class));
+        classes.insert(place, id);
+    }
+    let address = |text: &str| text.parse().expect("an address");
+    let endpoint = Endpoint {
+        kind: EndpointKind::Workload,
+        interface: InterfaceMatch::Named("cali1".into()),
+        addresses: vec![address("10.66.0.2"), address("fd00:66::2")],
+        classes,
+    };
+    view.endpoints.insert("wep/w0".into(), Arc::new(endpoint));
+}
+
+#[test]
+fn a_workload_has_stages_of_its_own() {
+    let mut view = small_view();
+    add_workload(&mut view);
+    golden("workload_drop", &view);
+    let mut config = node_config();
+    config.endpoint_to_host_action = EndpointToHostAction::Accept;
+    config.allow_ipip_from_workloads = true;
+    view.config = Arc::new(config);
+    golden("workload_accept", &view);
+}
+
+#[test]
+fn untracked_policy_marks_and_keeps_failsafes_both_ways() {
+    let mut view = small_view();
+    add_list(&mut view, PolicyList::Untracked, Direction::Ingress);
+    add_list(&mut view, PolicyList::Untracked, Direction::Egress);
+    golden("untracked", &view);
+}
+
+#[test]
+fn pre_dnat_policy_marks_before_translation() {
+    let mut view = small_view();
+    add_list(&mut view, PolicyList::PreDnat, Direction::Ingress);
+    golden("pre_dnat", &view);
+}
+
 #[test]
 fn too_many_copies_make_a_plain_chain() {
     let mut policies = Vec::new();

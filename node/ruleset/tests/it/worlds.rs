@@ -31,15 +31,24 @@ const NETS: [&str; 12] = [
     "fd00:0:0:1::/64",
     "::/0",
 ];
-const ADDRESSES_4: [&str; 6] = [
+const ADDRESSES_4: [&str; 8] = [
     "10.0.0.1",
     "10.0.0.2",
     "10.0.0.3",
     "10.0.0.9",
     "10.0.1.1",
     "192.0.2.1",
+    "0.0.0.0",
+    "255.255.255.255",
 ];
-const ADDRESSES_6: [&str; 5] = ["fd00::1", "fd00::2", "fd00::3", "fd00:0:0:1::1", "fe80::1"];
+const ADDRESSES_6: [&str; 6] = [
+    "fd00::1",
+    "fd00::2",
+    "fd00::3",
+    "fd00:0:0:1::1",
+    "fe80::1",
+    "::",
+];
 const PORTS: [u16; 12] = [1, 22, 53, 79, 80, 81, 90, 91, 443, 546, 547, u16::MAX];
 const PROTOCOLS: [Protocol; 7] = [
     Protocol::TCP,
@@ -354,7 +363,7 @@ fn shape() -> impl Strategy<Value = Shape> {
         .prop_map(|(tiers, profiles)| Shape { tiers, profiles })
 }
 
-fn class(list: PolicyList, direction: Direction, shape: &Shape) -> Class {
+fn class(kind: EndpointKind, list: PolicyList, direction: Direction, shape: &Shape) -> Class {
     let policy = |at: &usize| PolicyId::from(POLICIES[*at]);
     let early = matches!(list, PolicyList::Untracked | PolicyList::PreDnat);
     let tier = |(n, (pass, policies)): (usize, &(bool, Vec<usize>))| ClassTier {
@@ -374,7 +383,7 @@ fn class(list: PolicyList, direction: Direction, shape: &Shape) -> Class {
     Class {
         list,
         direction,
-        endpoint: EndpointKind::Host,
+        endpoint: kind,
         tiers: shape.tiers.iter().enumerate().map(tier).collect(),
         profiles: if list == PolicyList::Normal {
             shape.profiles.iter().map(profile).collect()
@@ -384,25 +393,68 @@ fn class(list: PolicyList, direction: Direction, shape: &Shape) -> Class {
     }
 }
 
-const ENDPOINTS: [(&str, Option<&str>); 4] = [
+const ENDPOINTS: [(&str, Option<&str>); 6] = [
     ("hep/a", Some("eth0")),
     ("hep/b", Some("eth1")),
     ("hep/c", None),
     ("hep/d", Some("*")),
+    ("wep/a", Some("cali1")),
+    ("wep/b", Some("cali2")),
+];
+const PLACES: [(PolicyList, Direction); 7] = [
+    (PolicyList::Normal, Direction::Ingress),
+    (PolicyList::Normal, Direction::Egress),
+    (PolicyList::Forward, Direction::Ingress),
+    (PolicyList::Forward, Direction::Egress),
+    (PolicyList::Untracked, Direction::Ingress),
+    (PolicyList::Untracked, Direction::Egress),
+    (PolicyList::PreDnat, Direction::Ingress),
 ];
 
-/// Which endpoints are there, and the shapes of their classes: ingress, egress, forward ingress, forward egress.
-type Governed = Vec<Option<[Option<Shape>; 4]>>;
+/// The shapes of an endpoint's classes, by place; which of them are there depends on what the world uses.
+type Shapes = [Option<Shape>; PLACES.len()];
+/// Which endpoints are there.
+type Governed = Vec<Option<Shapes>>;
 
 fn governed() -> impl Strategy<Value = Governed> {
+    let maybe = |list| (option::weighted(0.5, shape()), Just(list));
     let classes = (
         shape(),
         shape(),
-        option::weighted(0.4, shape()),
-        option::weighted(0.4, shape()),
+        PLACES[2..]
+            .iter()
+            .map(|place| maybe(*place))
+            .collect::<Vec<_>>(),
+    );
+    // Most worlds use only some of the lists.
+    let lists = (any::<[bool; 3]>(), any::<bool>());
+    (vec(option::weighted(0.6, classes), ENDPOINTS.len()), lists).prop_map(
+        |(endpoints, ([forward, untracked, pre_dnat], workloads))| {
+            let used = |list| match list {
+                PolicyList::Normal => true,
+                PolicyList::Forward => forward,
+                PolicyList::Untracked => untracked,
+                PolicyList::PreDnat => pre_dnat,
+            };
+            let shapes = |(ingress, egress, others): (Shape, Shape, Vec<_>)| {
+                let mut shapes: Shapes = Default::default();
+                shapes[0] = Some(ingress);
+                shapes[1] = Some(egress);
+                for (at, (shape, (list, _))) in shapes[2..].iter_mut().zip(others) {
+                    *at = if used(list) { shape } else { None };
+                }
+                shapes
+            };
+            endpoints
+                .into_iter()
+                .zip(ENDPOINTS)
+                .map(|(classes, (id, _))| {
+                    let there = workloads || id.starts_with("hep/");
+                    classes.filter(|_| there).map(shapes)
+                })
+                .collect()
+        },
     )
-        .prop_map(|(a, b, c, d)| [Some(a), Some(b), c, d]);
-    vec(option::weighted(0.6, classes), ENDPOINTS.len())
 }
 
 pub(crate) fn view() -> impl Strategy<Value = View> {
@@ -428,30 +480,40 @@ pub(crate) fn view() -> impl Strategy<Value = View> {
     })
 }
 
-fn add_endpoint(view: &mut View, id: &str, interface: Option<&str>, shapes: &[Option<Shape>; 4]) {
-    let places = [
-        (PolicyList::Normal, Direction::Ingress),
-        (PolicyList::Normal, Direction::Egress),
-        (PolicyList::Forward, Direction::Ingress),
-        (PolicyList::Forward, Direction::Egress),
-    ];
+fn add_endpoint(view: &mut View, id: &str, interface: Option<&str>, shapes: &Shapes) {
+    let kind = if id.starts_with("wep/") {
+        EndpointKind::Workload
+    } else {
+        EndpointKind::Host
+    };
     let mut classes = BTreeMap::new();
-    for ((list, direction), shape) in places.into_iter().zip(shapes) {
+    for ((list, direction), shape) in PLACES.into_iter().zip(shapes) {
+        if kind == EndpointKind::Workload && list != PolicyList::Normal {
+            continue;
+        }
         if let Some(shape) = shape {
-            let class = class(list, direction, shape);
+            let class = class(kind, list, direction, shape);
             let id = ClassId::of(&class);
             view.classes.insert(id.clone(), Arc::new(class));
             classes.insert((list, direction), id);
         }
     }
+    let addresses: &[&str] = match id {
+        "wep/a" => &["10.0.0.1", "10.0.0.2", "192.0.2.1", "fd00::1", "fd00::2"],
+        "wep/b" => &["10.0.0.3", "10.0.1.1", "fd00::3"],
+        _ => &["10.0.0.9"],
+    };
     let endpoint = Endpoint {
-        kind: EndpointKind::Host,
+        kind,
         interface: match interface {
             Some("*") => InterfaceMatch::Any,
             Some(name) => InterfaceMatch::Named(IfName::from(name)),
             None => InterfaceMatch::ByAddress,
         },
-        addresses: vec!["10.0.0.9".parse().expect("an address")],
+        addresses: addresses
+            .iter()
+            .map(|address| address.parse().expect("an address"))
+            .collect(),
         classes,
     };
     view.endpoints.insert(id.into(), Arc::new(endpoint));
@@ -493,8 +555,17 @@ fn interface() -> impl Strategy<Value = IfName> {
         "eth3",
         "lo",
         "kube-ipvs0",
+        "cali1",
+        "cali1",
+        "cali2",
+        "cali9",
     ])
     .prop_map(IfName::from)
+}
+
+/// What someone else may have written into a packet's mark, our bit among it.
+pub(crate) fn mark() -> impl Strategy<Value = u32> {
+    select(vec![0, 1, 0x0001_0000, 0x8001_0001, u32::MAX])
 }
 
 fn way() -> impl Strategy<Value = Way> {
@@ -529,7 +600,7 @@ pub(crate) fn packet() -> impl Strategy<Value = Packet> {
         ends,
         protocol,
         (port(), port(), port()),
-        (select(vec![0, 8, 128, 135, 143]), 0_u8..2),
+        (select(vec![0, 8, 128, 134, 135, 143]), 0_u8..2),
         ct(),
         prop::bool::weighted(0.2),
     )

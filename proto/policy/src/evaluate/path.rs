@@ -6,16 +6,18 @@ use super::{
 };
 use crate::{
     class::{Direction, PolicyList},
-    config::{DenyAction, EndpointToHostAction},
+    config::DenyAction,
     ids::{EndpointId, IfName},
     packet::{CtState, Packet, Way},
 };
 use std::ops::ControlFlow;
 
+mod workload;
+
 /// A packet on its way. Breaking off means: denied.
 struct Journey<'a> {
     evaluator: &'a Evaluator<'a>,
-    packet: &'a Packet,
+    packet: Packet,
     /// The packet as seen before destination translation.
     original: Packet,
     trace: Vec<Step>,
@@ -28,7 +30,7 @@ type Go = ControlFlow<()>;
 pub(super) fn judge(evaluator: &Evaluator<'_>, packet: &Packet) -> Judgement {
     let mut journey = Journey {
         evaluator,
-        packet,
+        packet: packet.clone(),
         original: before_translation(packet),
         trace: Vec::new(),
         accepted: false,
@@ -42,15 +44,16 @@ fn before_translation(packet: &Packet) -> Packet {
     if let Some((address, port)) = packet.original_destination {
         original.destination = address;
         original.destination_port = port.or(packet.destination_port);
+        original.original_destination = None;
     }
     original
 }
 
 impl<'a> Journey<'a> {
     fn run(&mut self) -> Go {
-        let packet = self.packet;
+        let (packet, way) = (&self.packet, self.packet.way.clone());
         if packet.source.is_ipv6() && !self.evaluator.view.config.ipv6 {
-            let stage = match packet.way {
+            let stage = match way {
                 Way::In { .. } => Stage::Input,
                 Way::Out { .. } => Stage::Output,
                 Way::Forward { .. } => Stage::ForwardHostIn,
@@ -58,7 +61,7 @@ impl<'a> Journey<'a> {
             self.note(stage, Subject::FamilyLeftAlone, Outcome::Accept);
             return Go::Continue(());
         }
-        match &packet.way {
+        match &way {
             Way::In { interface } => {
                 self.arrive(interface)?;
                 self.input(interface)
@@ -76,6 +79,9 @@ impl<'a> Journey<'a> {
 
     /// What every packet from outside goes through first.
     fn arrive(&mut self, interface: &IfName) -> Go {
+        if self.evaluator.resolution.is_workload(interface) {
+            self.check_source(interface)?;
+        }
         self.untracked(Stage::UntrackedIn, interface, Direction::Ingress)?;
         if self.is_established() || self.accepted {
             return Go::Continue(());
@@ -89,10 +95,16 @@ impl<'a> Journey<'a> {
         )
     }
 
-    /// Only endpoints that name the interface or carry its address have untracked policy.
+    /// Only endpoints that name the interface or carry its address have untracked policy. What it allows has no
+    /// connection, and so no translation.
     fn untracked(&mut self, stage: Stage, interface: &IfName, direction: Direction) -> Go {
         let endpoint = self.evaluator.resolution.hosts.get(interface);
-        self.early(stage, endpoint, PolicyList::Untracked, direction)
+        self.early(stage, endpoint, PolicyList::Untracked, direction)?;
+        if self.accepted {
+            self.original.ct = CtState::Untracked;
+            self.packet = self.original.clone();
+        }
+        Go::Continue(())
     }
 
     /// Lists before the normal one: silent where there is no policy, and an allow skips later stages.
@@ -128,23 +140,6 @@ impl<'a> Journey<'a> {
             return Go::Continue(());
         }
         self.host(stage, interface, Direction::Ingress)
-    }
-
-    fn workload_to_host(&mut self, interface: &IfName) -> Go {
-        let stage = Stage::Input;
-        if self.packet.is_neighbour_discovery() {
-            let subject = Subject::Exempt(crate::rule_id::Exemption::NeighbourDiscovery);
-            self.note(stage, subject, Outcome::Accept);
-            return Go::Continue(());
-        }
-        self.workload(stage, interface, Direction::Egress)?;
-        let action = self.evaluator.view.config.endpoint_to_host_action;
-        if action == EndpointToHostAction::Drop {
-            self.note(stage, Subject::EndpointToHost, Outcome::Deny);
-            return Go::Break(());
-        }
-        self.note(stage, Subject::EndpointToHost, Outcome::Accept);
-        Go::Continue(())
     }
 
     fn output(&mut self, interface: &IfName) -> Go {
@@ -219,18 +214,6 @@ impl<'a> Journey<'a> {
         self.normal(stage, endpoint, direction)
     }
 
-    fn workload(&mut self, stage: Stage, interface: &IfName, direction: Direction) -> Go {
-        let Some(endpoint) = self.evaluator.resolution.workloads.get(interface) else {
-            self.note(
-                stage,
-                Subject::UnknownWorkload(interface.clone()),
-                Outcome::Deny,
-            );
-            return Go::Break(());
-        };
-        self.normal(stage, endpoint, direction)
-    }
-
     fn normal(&mut self, stage: Stage, endpoint: &'a EndpointId, direction: Direction) -> Go {
         match self.list(stage, endpoint, PolicyList::Normal, direction) {
             Some(Ending::Allow | Ending::Continue) => Go::Continue(()),
@@ -263,7 +246,7 @@ impl<'a> Journey<'a> {
         );
         let list = List {
             evaluator: self.evaluator,
-            packet: if early { &self.original } else { self.packet },
+            packet: if early { &self.original } else { &self.packet },
             stage,
             endpoint,
             class: view.classes.get(class)?,
@@ -312,9 +295,11 @@ impl<'a> Journey<'a> {
     fn end(self, go: Go) -> Judgement {
         let last = self.trace.last();
         let stage = last.map_or(Stage::Input, |step| step.stage);
+        // An action of `Drop` says how.
+        let silent = last.is_some_and(|step| step.subject == Subject::EndpointToHost);
         let verdict = match (go, self.evaluator.view.config.deny_action) {
             (Go::Continue(()), _) => Verdict::Accept,
-            (Go::Break(()), DenyAction::Reject) if may_reject(stage) => Verdict::Reject,
+            (Go::Break(()), DenyAction::Reject) if may_reject(stage) && !silent => Verdict::Reject,
             (Go::Break(()), _) => Verdict::Drop,
         };
         let direction = match stage {

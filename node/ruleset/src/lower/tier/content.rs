@@ -2,7 +2,10 @@
 
 use crate::{
     ir::{ChainName, Rule as NftRule, SetName, Table, Verdict},
-    lower::{rule::Port, selector::Use},
+    lower::{
+        rule::{Allow, Port},
+        selector::Use,
+    },
     reference::{self, Referent},
 };
 use palisade_policy::{
@@ -31,6 +34,7 @@ pub(in crate::lower) struct Terms {
     pub(in crate::lower) default: TierDefault,
     pub(in crate::lower) default_id: Option<RuleId>,
     pub(in crate::lower) rejects: bool,
+    pub(in crate::lower) allow: Allow,
     pub(in crate::lower) ipv6: bool,
     pub(in crate::lower) log_limit: Option<LogLimit>,
 }
