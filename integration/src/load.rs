@@ -1,65 +1,114 @@
-//! Two streams at full rate from the client to the host, one that must pass and one that must not, counted by the
-//! kernel before and after the product: none lost, none leaked.
+//! Streams at full rate, each of which must pass or must not, counted by the kernel of one host before and after the
+//! product: none lost, none leaked.
 //!
 //! Counts packets, not answers. The counting table stands before and after every hook of the product, so a packet that
-//! the link drops under load is in neither count.
+//! the link drops under load is in neither count. Nobody answers a stream, so that connection tracking calls each of
+//! its packets new and each is judged.
 
-use std::net::UdpSocket;
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
-use crate::pair::{MUST_DROP, MUST_PASS, Pair};
+use crate::netns::Namespace;
+use crate::sandbox::Sandbox;
 
-/// Two streams under way.
+/// Source port of the first stream, by which the counters know it: translation leaves it alone, and it is below those
+/// the kernel hands out.
+const FIRST_PORT: u16 = 20_000;
+/// Between two packets of a stream: short against the time that any change takes, long enough to leave a processor to
+/// those who make the changes.
+const APART: Duration = Duration::from_micros(20);
+/// Fewer packets of a stream mean nothing.
+const ENOUGH: u64 = 5000;
+
+/// Datagrams from one station to an address.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stream {
+    /// For people.
+    pub name: String,
+    /// The station that sends.
+    pub from: String,
+    /// Where it sends them, before translation.
+    pub to: SocketAddr,
+    /// Whether each of them must get through; otherwise none may.
+    pub passes: bool,
+    /// The station and port where they arrive, for a socket that takes them in silence; `None` where something listens.
+    pub sink: Option<(String, u16)>,
+}
+
+/// Streams under way.
 pub struct Load {
+    /// The host whose kernel counts.
+    host: String,
+    streams: Vec<Stream>,
     stop: Arc<AtomicBool>,
     sender: Option<JoinHandle<()>>,
     began: Instant,
+    _sinks: Vec<UdpSocket>,
 }
 
-/// What the kernel counted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// What the kernel counted of one stream.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Counted {
-    /// Packets of the stream that must pass, before the product.
-    pub pass_before: u64,
+    /// Which.
+    pub stream: Stream,
+    /// Packets before the product.
+    pub before: u64,
     /// The same after it.
-    pub pass_after: u64,
-    /// Packets of the stream that must not pass, before the product.
-    pub drop_before: u64,
-    /// The same after it.
-    pub drop_after: u64,
+    pub after: u64,
 }
+
+/// All of them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Counts(Vec<Counted>);
 
 impl Load {
-    /// Begins to count, then to send.
+    /// Begins to count on `host`, then to send.
     ///
     /// # Errors
     ///
-    /// Where the host has no nftables, or the client no sockets.
-    pub fn start(pair: &Pair) -> Result<Self> {
-        let host = pair.sandbox.station("host0")?;
-        host.namespace().nft(&table())?;
-        let address = host.address(false).context("host0 has an address")?;
-        let sockets = pair.sandbox.station("client")?.namespace().run(|| {
-            [MUST_PASS, MUST_DROP]
-                .into_iter()
-                .map(|port| {
-                    let socket = UdpSocket::bind("0.0.0.0:0")?;
-                    socket.connect((address, port))?;
-                    Ok(socket)
-                })
-                .collect::<std::io::Result<Vec<_>>>()
-        })?;
+    /// Where the host has no nftables, or a station no sockets.
+    pub fn start(sandbox: &Sandbox, host: &str, streams: Vec<Stream>) -> Result<Self> {
+        sandbox.station(host)?.namespace().nft(&table(&streams))?;
+        let mut sinks = Vec::new();
+        for (station, port) in streams.iter().filter_map(|stream| stream.sink.as_ref()) {
+            let bound = || UdpSocket::bind(("0.0.0.0", *port));
+            sinks.push(
+                sandbox
+                    .station(station)?
+                    .namespace()
+                    .run(bound)
+                    .with_context(|| format!("a sink on {station} port {port}"))?,
+            );
+        }
+        let sockets = streams
+            .iter()
+            .zip(FIRST_PORT..)
+            .map(|(stream, port)| {
+                let station = sandbox.station(&stream.from)?;
+                station
+                    .namespace()
+                    .run(|| {
+                        let socket = UdpSocket::bind((unspecified(stream.to), port))?;
+                        socket.connect(stream.to)?;
+                        socket.set_nonblocking(true)?;
+                        std::io::Result::Ok(socket)
+                    })
+                    .with_context(|| format!("a socket for {}", stream.name))
+            })
+            .collect::<Result<Vec<_>>>()?;
         let stop = Arc::new(AtomicBool::new(false));
         let told = Arc::clone(&stop);
         let send = move || {
             while !told.load(Ordering::Relaxed) {
                 // A full queue is no concern of ours: what was not sent is not counted.
                 sockets.iter().for_each(|socket| drop(socket.send(b"x")));
+                std::thread::sleep(APART);
             }
         };
         let sender = std::thread::Builder::new()
@@ -67,9 +116,12 @@ impl Load {
             .spawn(send)
             .context("start the sender")?;
         Ok(Self {
+            host: host.to_owned(),
+            streams,
             stop,
             sender: Some(sender),
             began: Instant::now(),
+            _sinks: sinks,
         })
     }
 
@@ -78,24 +130,19 @@ impl Load {
     /// # Errors
     ///
     /// Where the counters cannot be read.
-    pub fn stop(mut self, pair: &Pair) -> Result<Counted> {
+    pub fn stop(mut self, sandbox: &Sandbox) -> Result<Counts> {
         self.end();
         let seconds = self.began.elapsed().as_secs_f64();
-        let mut counted = read(pair)?;
+        let host = sandbox.station(&self.host)?.namespace();
+        let mut counts = read(host, &self.streams)?;
         loop {
             crate::pause();
-            let again = read(pair)?;
-            if again == counted {
-                println!(
-                    "must pass: {} of {} got through, must drop: {} of {} got through, in {seconds:.1} s",
-                    counted.pass_after,
-                    counted.pass_before,
-                    counted.drop_after,
-                    counted.drop_before
-                );
-                return Ok(counted);
+            let again = read(host, &self.streams)?;
+            if again == counts {
+                println!("{counts}in {seconds:.1} s");
+                return Ok(counts);
             }
-            counted = again;
+            counts = again;
         }
     }
 
@@ -113,50 +160,82 @@ impl Drop for Load {
     }
 }
 
-impl Counted {
+impl Counts {
     /// Panics where a packet was lost or leaked, or so few were sent that it means nothing.
     ///
     /// # Panics
     ///
     /// With the counts.
     pub fn expect_none_lost_none_leaked(&self) {
-        assert!(
-            self.pass_before > 10_000 && self.drop_before > 10_000,
-            "too few packets to mean anything: {self:?}"
-        );
-        assert_eq!(
-            self.pass_before, self.pass_after,
-            "packets of the stream that must pass were lost: {self:?}"
-        );
-        assert_eq!(
-            self.drop_after, 0,
-            "packets of the stream that must drop leaked: {self:?}"
-        );
+        let wrong: Vec<String> = self
+            .0
+            .iter()
+            .filter_map(|counted| {
+                let (before, after) = (counted.before, counted.after);
+                let fault = match counted.stream.passes {
+                    _ if before < ENOUGH => "too few packets to mean anything",
+                    true if before != after => "packets were lost",
+                    false if after != 0 => "packets leaked",
+                    _ => return None,
+                };
+                Some(format!("{fault}: {counted}"))
+            })
+            .collect();
+        assert!(wrong.is_empty(), "{wrong:#?}");
     }
 }
 
-/// Counters at the first and the last hook a packet meets.
-fn table() -> String {
+impl std::fmt::Display for Counted {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let must = if self.stream.passes { "pass" } else { "drop" };
+        let (name, before, after) = (&self.stream.name, self.before, self.after);
+        write!(f, "{name} must {must}: {after} of {before} got through")
+    }
+}
+
+impl std::fmt::Display for Counts {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0
+            .iter()
+            .try_for_each(|counted| writeln!(f, "{counted}"))
+    }
+}
+
+fn unspecified(of: SocketAddr) -> IpAddr {
+    match of {
+        SocketAddr::V4(_) => std::net::Ipv4Addr::UNSPECIFIED.into(),
+        SocketAddr::V6(_) => std::net::Ipv6Addr::UNSPECIFIED.into(),
+    }
+}
+
+/// Counters at the first and at the last hooks that a packet meets: one of each, since nothing is sent over loopback.
+fn table(streams: &[Stream]) -> String {
+    let numbers = || (0..streams.len()).zip(FIRST_PORT..);
     let mut table = "table inet counting {\n".to_owned();
     for place in ["before", "after"] {
-        for port in [MUST_PASS, MUST_DROP] {
-            table.push_str(&format!("counter {place}{port} {{ }}\n"));
+        for (number, _) in numbers() {
+            table.push_str(&format!("counter {place}{number} {{ }}\n"));
         }
     }
-    for (place, hook, priority) in [("before", "prerouting", -500), ("after", "input", 500)] {
+    for (place, hook, priority) in [
+        ("before", "prerouting", -500),
+        ("before", "output", -500),
+        ("after", "input", 500),
+        ("after", "postrouting", 500),
+    ] {
+        let named: Vec<String> = numbers()
+            .map(|(number, port)| format!("{port} : \"{place}{number}\""))
+            .collect();
         table.push_str(&format!(
-            "chain {place} {{ type filter hook {hook} priority {priority}; policy accept;\n"
+            "chain {hook} {{ type filter hook {hook} priority {priority}; policy accept;\n\
+             counter name udp sport map {{ {} }}\n}}\n",
+            named.join(", ")
         ));
-        for port in [MUST_PASS, MUST_DROP] {
-            table.push_str(&format!("udp dport {port} counter name {place}{port}\n"));
-        }
-        table.push_str("}\n");
     }
     table + "}\n"
 }
 
-fn read(pair: &Pair) -> Result<Counted> {
-    let host = pair.sandbox.station("host0")?.namespace();
+fn read(host: &Namespace, streams: &[Stream]) -> Result<Counts> {
     let output = host.output(
         std::process::Command::new("nft")
             .args(["-j", "list", "counters", "table", "inet", "counting"]),
@@ -167,22 +246,35 @@ fn read(pair: &Pair) -> Result<Counted> {
     }
     let listing: serde_json::Value =
         serde_json::from_slice(&output.stdout).context("read the counters")?;
-    let packets = |place: &str, port: u16| -> Result<u64> {
-        let wanted = format!("{place}{port}");
-        let entries = listing
-            .get("nftables")
-            .and_then(|entries| entries.as_array())
-            .context("a list of counters")?;
-        let counter = entries.iter().filter_map(|entry| entry.get("counter"));
-        counter
-            .filter(|counter| counter.get("name").and_then(|name| name.as_str()) == Some(&wanted))
-            .find_map(|counter| counter.get("packets")?.as_u64())
-            .with_context(|| format!("no counter {wanted}"))
+    let entries = listing
+        .get("nftables")
+        .and_then(|entries| entries.as_array())
+        .context("a list of counters")?;
+    let packets: BTreeMap<&str, u64> = entries
+        .iter()
+        .filter_map(|entry| entry.get("counter"))
+        .filter_map(|counter| {
+            Some((
+                counter.get("name")?.as_str()?,
+                counter.get("packets")?.as_u64()?,
+            ))
+        })
+        .collect();
+    let count = |place: &str, number: usize| {
+        let name = format!("{place}{number}");
+        let found = packets.get(name.as_str()).copied();
+        found.with_context(|| format!("no counter {name}"))
     };
-    Ok(Counted {
-        pass_before: packets("before", MUST_PASS)?,
-        pass_after: packets("after", MUST_PASS)?,
-        drop_before: packets("before", MUST_DROP)?,
-        drop_after: packets("after", MUST_DROP)?,
-    })
+    streams
+        .iter()
+        .enumerate()
+        .map(|(number, stream)| {
+            Ok(Counted {
+                stream: stream.clone(),
+                before: count("before", number)?,
+                after: count("after", number)?,
+            })
+        })
+        .collect::<Result<_>>()
+        .map(Counts)
 }

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use anyhow::{Context, Result};
 
 use crate::format::{Probe, Protocol, Topology};
+use crate::load::{Counts, Load, Stream};
 use crate::product::{Binaries, Deployment};
 use crate::sandbox::Sandbox;
 use crate::traffic::probe::observe;
@@ -86,6 +87,33 @@ impl Pair {
     /// Where it cannot be sent.
     pub fn shows(&self, probe: &Probe) -> Result<bool> {
         observe(&self.sandbox, probe, &BTreeSet::new())
+    }
+
+    /// Begins to send two streams from the client to the host: one to [`MUST_PASS`], one to [`MUST_DROP`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Load::start`].
+    pub fn load(&self) -> Result<Load> {
+        let address = self.sandbox.station("host0")?.address(false);
+        let address = address.context("host0 has an address")?;
+        let streams = [(MUST_PASS, true), (MUST_DROP, false)].map(|(port, passes)| Stream {
+            name: format!("udp/{port}"),
+            from: "client".to_owned(),
+            to: (address, port).into(),
+            passes,
+            sink: None,
+        });
+        Load::start(&self.sandbox, "host0", streams.to_vec())
+    }
+
+    /// Ends the streams and says what was counted.
+    ///
+    /// # Errors
+    ///
+    /// As [`Load::stop`].
+    pub fn count(&self, load: Load) -> Result<Counts> {
+        load.stop(&self.sandbox)
     }
 
     /// Panics with the logs where a probe does not fare as expected.

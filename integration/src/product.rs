@@ -10,10 +10,12 @@ use anyhow::{Context, Result, bail};
 use crate::netns::Door;
 use crate::sandbox::{CONTROL_PLANE, Sandbox};
 
+mod api;
 mod binaries;
 mod command_line;
 mod process;
 
+pub use api::Api;
 pub use binaries::Binaries;
 pub use command_line::{Output, Palisadectl};
 pub use process::Process;

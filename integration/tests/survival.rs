@@ -2,7 +2,6 @@
 //! rewrites nothing, and a reboot without a control plane.
 
 use palisade_integration::format::Protocol;
-use palisade_integration::load::Load;
 use palisade_integration::pair::{MUST_DROP, MUST_PASS, Pair, allow, host_endpoint};
 use palisade_integration::prerequisite::{Prerequisite, have};
 
@@ -40,7 +39,7 @@ fn a_node_killed_during_changes_keeps_enforcing_and_converges_when_restarted() {
     let Some(mut pair) = protected_pair("node killed") else {
         return;
     };
-    let load = Load::start(&pair).expect("two streams");
+    let load = pair.load().expect("two streams");
     for kill in 1..=KILLS {
         let palisadectl = pair.deployment.palisadectl();
         let writer = std::thread::spawn(move || {
@@ -68,7 +67,7 @@ fn a_node_killed_during_changes_keeps_enforcing_and_converges_when_restarted() {
     pair.apply(&allow("last", 10, "TCP", &[8055]))
         .expect("the last change");
     pair.expect(Protocol::TCP, 8055, true);
-    load.stop(&pair)
+    pair.count(load)
         .expect("counters")
         .expect_none_lost_none_leaked();
     pair.expect(Protocol::TCP, 8056, false);
@@ -79,7 +78,7 @@ fn a_killed_control_plane_changes_nothing_on_the_node_and_keeps_what_it_acknowle
     let Some(mut pair) = protected_pair("control plane killed") else {
         return;
     };
-    let load = Load::start(&pair).expect("two streams");
+    let load = pair.load().expect("two streams");
     pair.apply(&allow("kept", 10, "TCP", &[8055]))
         .expect("an acknowledged write");
     pair.deployment
@@ -111,7 +110,7 @@ fn a_killed_control_plane_changes_nothing_on_the_node_and_keeps_what_it_acknowle
     pair.apply(&allow("after", 20, "TCP", &[8056]))
         .expect("a write after the restart");
     pair.expect(Protocol::TCP, 8056, true);
-    load.stop(&pair)
+    pair.count(load)
         .expect("counters")
         .expect_none_lost_none_leaked();
 }

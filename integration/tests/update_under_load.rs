@@ -1,10 +1,10 @@
-//! Promise 1: never a moment without policy. A thousand changes while packets flow at full rate, counted by the kernel
-//! before and after the product.
+//! Promise 1: never a moment without policy. A thousand changes while packets flow, each of them enforced before the
+//! next is written, counted by the kernel before and after the product.
 
 use palisade_integration::format::Protocol;
-use palisade_integration::load::Load;
 use palisade_integration::pair::{MUST_PASS, Pair, allow, host_endpoint};
 use palisade_integration::prerequisite::{Prerequisite, have};
+use palisade_integration::product::Api;
 
 /// Writes, each a revision of its own.
 const CHANGES: u16 = 1000;
@@ -51,19 +51,18 @@ fn a_thousand_changes_under_load_lose_and_leak_nothing() {
     pair.apply(&initial).expect("the initial policy");
     pair.expect(Protocol::UDP, MUST_PASS, true);
 
-    let load = Load::start(&pair).expect("two streams");
-    let palisadectl = pair.deployment.palisadectl();
+    let load = pair.load().expect("two streams");
+    let mut api = Api::connect(&pair.deployment).expect("a connection");
     for number in 1..=CHANGES {
-        let written = palisadectl
-            .run(&["apply", "-f", "-"], &change(number))
-            .and_then(|output| output.success());
-        written.unwrap_or_else(|error| {
-            panic!("change {number}: {error:#}\n{}", pair.deployment.logs())
-        });
+        api.apply_yaml(&change(number))
+            .and_then(|revision| api.wait_until_enforced(revision))
+            .unwrap_or_else(|error| {
+                panic!("change {number}: {error:#}\n{}", pair.deployment.logs())
+            });
     }
     pair.apply(&allow("noise", 50, "TCP", &[8055]))
         .expect("the last change is enforced");
-    load.stop(&pair)
+    pair.count(load)
         .expect("counters")
         .expect_none_lost_none_leaked();
     // The changes did reach the kernel.

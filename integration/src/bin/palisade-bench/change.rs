@@ -1,7 +1,6 @@
 //! End to end with the real daemons: from before the write to the first packet that the new rule judges, what a change
 //! costs in processor time, and what the daemons hold in memory.
 
-mod client;
 mod daemon;
 mod documents;
 mod stream;
@@ -13,7 +12,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use palisade_integration::format::Topology;
 use palisade_integration::prerequisite::Prerequisite;
-use palisade_integration::product::{Binaries, Deployment};
+use palisade_integration::product::{Api, Binaries, Deployment};
 use palisade_integration::sandbox::Sandbox;
 use rustix::process::Pid;
 
@@ -22,7 +21,7 @@ use crate::{
     figures::{Figures, milliseconds},
     table::Table,
 };
-use client::Client;
+
 use documents::Size;
 use stream::Stream;
 
@@ -185,7 +184,7 @@ fn look(
     size: Size,
     changes: u32,
 ) -> Result<Seen> {
-    let mut client = Client::connect(deployment)?;
+    let mut client = Api::connect(deployment)?;
     let stream = |port| {
         let from = sandbox.station("client")?.namespace();
         let to = sandbox.station("host0")?.namespace();
@@ -194,17 +193,21 @@ fn look(
     let members = stream(9000)?;
     client.apply_all(&documents::world(size))?;
     let endpoint = documents::endpoint("host0");
-    let enforced = members.observe(false, LONG_PATIENCE, || client.apply(&[endpoint]))?;
+    let enforced = members.observe(false, LONG_PATIENCE, || client.apply(&[endpoint]).map(drop))?;
     daemons.wait_until_quiet()?;
     let node_memory = daemon::memory(daemons.node)?;
     let controlplane_memory = daemon::memory(daemons.controlplane)?;
     let member = measure(changes, daemons, &members, |pass| {
-        client.apply(&[documents::small_set(pass.then_some(CLIENT))])
+        client
+            .apply(&[documents::small_set(pass.then_some(CLIENT))])
+            .map(drop)
     })?;
     drop(members);
     let rules = stream(9001)?;
     let rule = measure(changes, daemons, &rules, |pass| {
-        client.apply(&[documents::small_policy(pass.then_some(CLIENT))])
+        client
+            .apply(&[documents::small_policy(pass.then_some(CLIENT))])
+            .map(drop)
     })?;
     Ok(Seen {
         enforced: enforced.last,
