@@ -5,6 +5,7 @@
 mod build;
 mod json;
 mod locate;
+mod namespace;
 pub(crate) mod node;
 pub(crate) mod yaml11;
 
@@ -14,6 +15,7 @@ use crate::problem::{Part, Problem};
 use node::{Entry, Node, Shape};
 
 pub use locate::SourceSpan;
+pub use namespace::DEFAULT_NAMESPACE;
 
 /// Longest text that is read, in bytes.
 pub const MAX_TEXT: usize = 64 << 20;

@@ -3,6 +3,7 @@
 mod parse;
 mod raw;
 mod settings;
+mod values;
 
 use ipnet::IpNet;
 use palisade_selector::Selector;

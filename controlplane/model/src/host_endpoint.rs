@@ -108,6 +108,8 @@ impl RawSpec for RawHostEndpoint {
         }
         let interface =
             interface.and_then(|text| parse_interface(text, &at.field("interfaceName"), report));
+        report.unique(self.expected_ips.as_deref(), &at.field("expectedIPs"));
+        report.unique(self.profiles.as_deref(), &at.field("profiles"));
         let expected_ips = report.each(expected, &at.field("expectedIPs"), |text, at, report| {
             report.take(parse_address(text), at)
         });

@@ -31,7 +31,7 @@ mod unenforced;
 mod workload_endpoint;
 
 pub use cluster_information::{CLUSTER_INFORMATION, ClusterInformationSpec};
-pub use document::{Document, ReadError, SourceSpan};
+pub use document::{DEFAULT_NAMESPACE, Document, ReadError, SourceSpan};
 pub use envelope::{Decoded, decode, decode_document, decode_json};
 pub use felix::{
     DenyAction, EndpointToHostAction, Failsafe, FelixConfigurationSpec, FelixScope,

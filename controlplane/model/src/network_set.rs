@@ -12,7 +12,7 @@ use crate::resource::{RawSpec, Spec};
 /// A validated set: addresses that rule selectors reach by the set's labels. Never the subject of a policy.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct NetworkSetSpec {
-    /// Members, host bits masked off, as written otherwise: they may repeat and overlap.
+    /// Members, host bits masked off; they may overlap, and be equal where they were written with other host bits.
     pub nets: Vec<IpNet>,
 }
 
@@ -57,6 +57,7 @@ impl RawSpec for RawNetworkSet {
 
 impl RawNets {
     fn parse(&self, at: &At<'_>, report: &mut Report) -> NetworkSetSpec {
+        report.unique(self.nets.as_deref(), &at.field("nets"));
         let nets = self.nets.as_deref().unwrap_or_default();
         NetworkSetSpec {
             nets: report.each(nets, &at.field("nets"), |text, at, report| {

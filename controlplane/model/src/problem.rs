@@ -1,5 +1,6 @@
 //! What is wrong with a resource, all of it, each with its place.
 
+use std::collections::BTreeSet;
 use std::fmt;
 
 use palisade_selector::{ParseError, Selector};
@@ -110,6 +111,16 @@ impl Report {
         items
             .filter_map(|(index, item)| parse(item, &at.index(index), self))
             .collect()
+    }
+
+    /// Reports elements of a list that stand in it before; Calico calls such a list a set.
+    pub(crate) fn unique(&mut self, texts: Option<&[String]>, at: &At<'_>) {
+        let mut seen = BTreeSet::new();
+        for (index, text) in texts.unwrap_or_default().iter().enumerate() {
+            if !seen.insert(text) {
+                self.add(&at.index(index), format!("`{text}` stands twice"));
+            }
+        }
     }
 
     /// Parses a name that is called `what`.

@@ -12,7 +12,7 @@ use palisade_selector::Selector;
 
 use crate::name::{Name, PortName};
 
-pub(crate) use entity::is_empty;
+pub(crate) use entity::{is_empty, parse_port};
 pub(crate) use raw::RawRule;
 pub(crate) use validate::{Direction, RuleContext, parse_rules};
 

@@ -177,6 +177,37 @@ fn anchors_are_read_but_bombs_are_not() {
 }
 
 #[test]
+fn a_resource_that_names_no_namespace_is_put_into_one() {
+    let namespaced = SET.replace("GlobalNetworkSet", "NetworkSet");
+    let placed = |text: &str, given: Option<&str>| -> Result<String, String> {
+        let mut documents = document::read(text).expect("readable");
+        let document = documents.first_mut().expect("one document");
+        document
+            .fill_namespace(given)
+            .map_err(|problem| problem.path.to_string())?;
+        let decoded = decode_document(document).expect("valid");
+        let namespace = decoded.resource.metadata.namespace;
+        Ok(namespace.map(|name| name.to_string()).unwrap_or_default())
+    };
+    let own = namespaced.replace("  name: s\n", "  name: s\n  namespace: own\n");
+    for nameless in [
+        namespaced.clone(),
+        own.replace("own", "''"),
+        own.replace("own", ""),
+    ] {
+        assert_eq!(placed(&nameless, None), Ok("default".to_owned()));
+        assert_eq!(placed(&nameless, Some("given")), Ok("given".to_owned()));
+    }
+    assert_eq!(placed(&own, None), Ok("own".to_owned()));
+    assert_eq!(placed(&own, Some("own")), Ok("own".to_owned()));
+    assert_eq!(
+        placed(&own, Some("given")),
+        Err("metadata.namespace".to_owned())
+    );
+    assert_eq!(placed(SET, Some("given")), Ok(String::new()));
+}
+
+#[test]
 fn deep_nesting_is_refused() {
     for text in [
         "[".repeat(100_000),

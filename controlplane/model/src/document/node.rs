@@ -79,6 +79,12 @@ impl Node {
         }
     }
 
+    pub(crate) fn remove(&mut self, key: &str) {
+        if let Shape::Map(entries) = &mut self.shape {
+            entries.retain(|entry| entry.key.text != key);
+        }
+    }
+
     pub(crate) fn insert(&mut self, key: &str, value: Node) {
         if let Shape::Map(entries) = &mut self.shape {
             entries.push(Entry {

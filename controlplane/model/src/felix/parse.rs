@@ -1,7 +1,10 @@
 //! From settings as written to typed ones; every fault, and a warning for each setting without effect.
 
+use regex_lite::Regex;
+
 use super::raw::{RawFailsafe, RawFelixConfiguration, RawSetting};
-use super::settings::{Class, Effect, SETTINGS};
+use super::settings::{Effect, SETTINGS};
+use super::values::check;
 use super::{
     DenyAction, EndpointToHostAction, Failsafe, FelixConfigurationSpec, FelixScope,
     InterfacePattern, LogRate, RateUnit,
@@ -60,7 +63,9 @@ impl RawSpec for RawFelixConfiguration {
                 .int("logActionRateLimitBurst")
                 .and_then(|burst| u16::try_from(burst).ok()),
             interface_prefixes: self.text("interfacePrefix").map(list),
-            interface_exclude: self.text("interfaceExclude").map(patterns),
+            interface_exclude: self
+                .text("interfaceExclude")
+                .map(|text| patterns(text, &at.field("interfaceExclude"), report)),
             ipv6_support: self.bool("ipv6Support"),
             disable_conntrack_invalid_check: self.bool("disableConntrackInvalidCheck"),
             default_endpoint_to_host_action: self
@@ -171,10 +176,10 @@ impl RawFelixConfiguration {
     fn log_rate(&self, at: &At<'_>, report: &mut Report) -> Option<LogRate> {
         let text = self.text("logActionRateLimit")?;
         let rate = text.split_once('/').and_then(|(count, unit)| {
-            let count = count
-                .parse()
-                .ok()
-                .filter(|count| (1..=9_999).contains(count))?;
+            let written = count.starts_with(|first: char| ('1'..='9').contains(&first))
+                && count.len() <= 4
+                && count.bytes().all(|byte| byte.is_ascii_digit());
+            let count = written.then(|| count.parse().ok()).flatten()?;
             let per = match unit {
                 "second" => RateUnit::Second,
                 "minute" => RateUnit::Minute,
@@ -232,66 +237,32 @@ fn failsafe(raw: &RawFailsafe, at: &At<'_>, report: &mut Report) -> Option<Fails
     })
 }
 
-/// Values that the type alone does not exclude.
-fn check(class: Class, setting: &RawSetting, at: &At<'_>, report: &mut Report) {
-    match (class, setting) {
-        (Class::Int(low, high), RawSetting::Int(value)) if !(low..=high).contains(value) => {
-            report.add(at, format!("{value} is not between {low} and {high}"));
-        }
-        (Class::OneOf(known), RawSetting::Text(text))
-            if !text.is_empty() && !known.iter().any(|name| name.eq_ignore_ascii_case(text)) =>
-        {
-            report.add(at, format!("`{text}` is not one of {}", known.join(", ")));
-        }
-        (Class::Duration, RawSetting::Text(text)) if !is_duration(text) => {
-            report.add(
-                at,
-                format!("`{text}` is not a duration such as 90s or 1m30s"),
-            );
-        }
-        _ => {}
-    }
-}
-
-/// `([0-9]+(\.[0-9]+)?(ms|s|m|h))*`, or 0.
-fn is_duration(text: &str) -> bool {
-    let mut rest = text;
-    while !rest.is_empty() && rest != "0" {
-        let number = rest.trim_start_matches(|c: char| c.is_ascii_digit() || c == '.');
-        let digits = rest.strip_suffix(number).unwrap_or_default();
-        let unit = ["ms", "s", "m", "h"]
-            .iter()
-            .find_map(|unit| number.strip_prefix(unit));
-        match unit {
-            Some(after)
-                if digits.parse::<f64>().is_ok()
-                    && !digits.starts_with('.')
-                    && !digits.ends_with('.') =>
-            {
-                rest = after
-            }
-            _ => return false,
-        }
-    }
-    true
-}
-
-fn patterns(text: &str) -> Vec<InterfacePattern> {
+/// A bad pattern would make a node refuse its whole configuration, so it ends here.
+fn patterns(text: &str, at: &At<'_>, report: &mut Report) -> Vec<InterfacePattern> {
     let parts = text
         .split(',')
         .map(str::trim)
         .filter(|part| !part.is_empty());
-    parts
-        .map(|part| {
-            match part
-                .strip_prefix('/')
-                .and_then(|part| part.strip_suffix('/'))
-            {
-                Some(regex) => InterfacePattern::Regex(regex.to_owned()),
-                None => InterfacePattern::Name(part.to_owned()),
-            }
-        })
-        .collect()
+    let mut patterns = Vec::new();
+    for part in parts {
+        let expression = part
+            .strip_prefix('/')
+            .and_then(|part| part.strip_suffix('/'));
+        match expression {
+            Some(expression) => match Regex::new(expression) {
+                Ok(_) => patterns.push(InterfacePattern::Regex(expression.to_owned())),
+                Err(error) => {
+                    report.add(at, format!("`{part}` is not a regular expression: {error}"));
+                }
+            },
+            None if part.contains('/') => report.add(
+                at,
+                format!("`{part}` is neither an interface nor an expression between slashes"),
+            ),
+            None => patterns.push(InterfacePattern::Name(part.to_owned())),
+        }
+    }
+    patterns
 }
 
 // Unknown words are reported by `check`; what they become here is never seen.

@@ -34,6 +34,7 @@ pub(super) enum RawSetting {
     Texts(Vec<String>),
     TextMap(BTreeMap<String, String>),
     Failsafes(Vec<RawFailsafe>),
+    HealthTimeouts(Vec<RawHealthTimeout>),
     Structure(Value),
 }
 
@@ -46,6 +47,16 @@ pub(super) struct RawFailsafe {
     pub(super) port: Option<i64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) net: Option<String>,
+}
+
+/// How long a part of the daemon may be silent.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, DeriveDeserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub(super) struct RawHealthTimeout {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) name: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) timeout: Option<String>,
 }
 
 impl<'de> Deserialize<'de> for RawFelixConfiguration {
@@ -89,14 +100,17 @@ fn read<'de, A: MapAccess<'de>>(
     Ok(match class {
         Class::Bool => access.next_value::<Option<_>>()?.map(RawSetting::Bool),
         Class::Int(..) => access.next_value::<Option<_>>()?.map(RawSetting::Int),
-        Class::Text | Class::Duration | Class::OneOf(_) => {
+        Class::Text | Class::Address | Class::Duration | Class::OneOf(_) => {
             access.next_value::<Option<_>>()?.map(RawSetting::Text)
         }
         Class::Port => access.next_value::<Option<_>>()?.map(RawSetting::Port),
         Class::Ports => access.next_value::<Option<_>>()?.map(RawSetting::Ports),
-        Class::Texts => access.next_value::<Option<_>>()?.map(RawSetting::Texts),
+        Class::Texts | Class::Networks4 => access.next_value::<Option<_>>()?.map(RawSetting::Texts),
         Class::TextMap => access.next_value::<Option<_>>()?.map(RawSetting::TextMap),
         Class::Failsafes => access.next_value::<Option<_>>()?.map(RawSetting::Failsafes),
+        Class::HealthTimeouts => access
+            .next_value::<Option<_>>()?
+            .map(RawSetting::HealthTimeouts),
         Class::Structure => access.next_value::<Option<_>>()?.map(RawSetting::Structure),
     })
 }

@@ -9,6 +9,8 @@ pub(super) enum Class {
     /// A whole number in a range.
     Int(i64, i64),
     Text,
+    /// An IP address; empty is unset.
+    Address,
     /// Sums of a number with `ms`, `s`, `m` or `h`; empty is unset.
     Duration,
     /// One of these, in any case; empty is unset.
@@ -17,8 +19,11 @@ pub(super) enum Class {
     Port,
     Ports,
     Texts,
+    /// Addresses and CIDRs of IPv4.
+    Networks4,
     TextMap,
     Failsafes,
+    HealthTimeouts,
     /// A structure that is kept as it stands.
     Structure,
 }
@@ -32,7 +37,10 @@ pub(super) enum Effect {
 
 pub(super) type Setting = (&'static str, Class, Effect);
 
-use Class::{Bool, Duration, Failsafes, Int, OneOf, Port, Ports, Structure, Text, TextMap, Texts};
+use Class::{
+    Address, Bool, Duration, Failsafes, HealthTimeouts, Int, Networks4, OneOf, Port, Ports,
+    Structure, Text, TextMap, Texts,
+};
 use Effect::{Inert, Used};
 
 const ANY: Class = Int(i64::MIN, i64::MAX);
@@ -136,12 +144,12 @@ pub(super) const SETTINGS: &[Setting] = &[
     ("debugSimulateDataplaneApplyDelay", Duration, Inert),
     ("debugSimulateDataplaneHangAfter", Duration, Inert),
     ("deviceRouteProtocol", ANY, Inert),
-    ("deviceRouteSourceAddress", Text, Inert),
-    ("deviceRouteSourceAddressIPv6", Text, Inert),
+    ("deviceRouteSourceAddress", Address, Inert),
+    ("deviceRouteSourceAddressIPv6", Address, Inert),
     ("endpointReportingDelay", Duration, Inert),
     ("endpointReportingEnabled", Bool, Inert),
     ("endpointStatusPathPrefix", Text, Inert),
-    ("externalNodesList", Texts, Inert),
+    ("externalNodesList", Networks4, Inert),
     ("featureDetectOverride", Text, Inert),
     ("featureGates", Text, Inert),
     ("floatingIPs", SWITCH, Inert),
@@ -161,7 +169,7 @@ pub(super) const SETTINGS: &[Setting] = &[
     ("healthEnabled", Bool, Inert),
     ("healthHost", Text, Inert),
     ("healthPort", PORT, Inert),
-    ("healthTimeoutOverrides", Structure, Inert),
+    ("healthTimeoutOverrides", HealthTimeouts, Inert),
     ("interfaceRefreshInterval", Duration, Inert),
     ("ipForwarding", SWITCH, Inert),
     ("ipipEnabled", Bool, Inert),
@@ -193,7 +201,7 @@ pub(super) const SETTINGS: &[Setting] = &[
     ("metadataAddr", Text, Inert),
     ("metadataPort", PORT, Inert),
     ("mtuIfacePattern", Text, Inert),
-    ("natOutgoingAddress", Text, Inert),
+    ("natOutgoingAddress", Address, Inert),
     (
         "natOutgoingExclusions",
         OneOf(&["IPPoolsOnly", "IPPoolsAndHostIPs"]),

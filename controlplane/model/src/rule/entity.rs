@@ -61,12 +61,11 @@ pub(super) fn parse_entity(
         not_ports: ports(&raw.not_ports, ends, &at.field("notPorts"), report),
         service_accounts: service_accounts(raw, at, report),
         services: raw.services.as_ref().and_then(|service| {
-            let allowed = ends.context.direction == services_in;
             parse_service(
                 service,
                 raw,
                 ends.context,
-                allowed,
+                services_in,
                 &at.field("services"),
                 report,
             )
@@ -179,7 +178,7 @@ fn ports(
 }
 
 /// A number, a range `lo:hi`, or a name. An all-digit text is a number.
-fn parse_port(raw: &IntOrText) -> Result<PortSpec, String> {
+pub(crate) fn parse_port(raw: &IntOrText) -> Result<PortSpec, String> {
     let text = match raw {
         IntOrText::Int(number) => number.to_string(),
         IntOrText::Text(text) => text.clone(),
@@ -246,14 +245,15 @@ fn parse_service(
     raw: &RawService,
     beside: &RawEntityRule,
     context: RuleContext,
-    allowed: bool,
+    services_in: Direction,
     at: &At<'_>,
     report: &mut Report,
 ) -> Option<Service> {
-    if !allowed {
+    if context.direction != services_in {
         report.add_at_key(at, "services may stand only in the source of ingress rules and the destination of egress rules");
     }
     let given = |text: &Option<String>| text.as_ref().is_some_and(|text| !text.is_empty());
+    let to = services_in == Direction::Egress;
     let others = [
         ("selector", given(&beside.selector)),
         ("notSelector", given(&beside.not_selector)),
@@ -261,8 +261,9 @@ fn parse_service(
         ("nets", !is_empty(&beside.nets)),
         ("notNets", !is_empty(&beside.not_nets)),
         ("serviceAccounts", beside.service_accounts.is_some()),
-        ("ports", !is_empty(&beside.ports)),
-        ("notPorts", !is_empty(&beside.not_ports)),
+        // A service stands for its ports too where packets go to it, for its addresses alone where they come from it.
+        ("ports", to && !is_empty(&beside.ports)),
+        ("notPorts", to && !is_empty(&beside.not_ports)),
     ];
     for (name, _) in others.iter().filter(|(_, given)| *given) {
         report.add_at_key(
