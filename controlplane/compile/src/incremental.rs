@@ -4,17 +4,22 @@
 //! what comes out with what was there, so that what did not change stops there.
 
 mod endpoints;
+mod heirs;
 mod nodes;
 mod policies;
 mod sets;
 
 use self::{
     endpoints::Endpoints,
+    heirs::Heirs,
     nodes::Nodes,
     policies::{Policies, PolicyChange},
     sets::Sets,
 };
-use crate::{object::Object, world::World};
+use crate::{
+    object::{Object, ancestors},
+    world::World,
+};
 use palisade_model::{Kind, Name, Resource, ResourceId, Spec};
 use palisade_policy::{
     ids::{PolicyId, SetId},
@@ -32,6 +37,7 @@ pub struct Compiler {
     world: World,
     revision: u64,
     objects: BTreeMap<ResourceId, Object>,
+    heirs: Heirs,
     sets: Sets,
     policies: Policies,
     endpoints: Endpoints,
@@ -66,14 +72,18 @@ impl NodeView {
 pub(crate) struct Dirty {
     /// Profiles written or removed.
     profiles: BTreeSet<Name>,
+    /// Profiles that give other labels.
+    labels: BTreeSet<Name>,
+    /// Profiles that came or went.
+    existence: BTreeSet<Name>,
     /// Policies written or removed.
-    policies: BTreeSet<Name>,
+    policies: BTreeSet<ResourceId>,
     /// Endpoints and network sets written or removed, or with other inherited labels.
     objects: BTreeSet<ResourceId>,
-    /// Endpoints whose own resource, labels or profiles changed: what selects them is found anew.
-    rematch: BTreeSet<Name>,
-    /// Endpoints that are selected by other policies, or by the same in another order.
-    reclass: BTreeSet<Name>,
+    /// Endpoints whose own resource or labels changed: what selects them is found anew.
+    rematch: BTreeSet<ResourceId>,
+    /// Endpoints that are selected by other policies or in another order, or whose profiles came or went.
+    reclass: BTreeSet<ResourceId>,
     /// All endpoints: a tier changed.
     reclass_all: bool,
     /// Settings of nodes may have changed.
@@ -115,7 +125,7 @@ impl Compiler {
         for (id, resource) in changes {
             let old = self.world.set(id.clone(), resource.clone());
             if old.as_ref().map(content) != resource.as_ref().map(content) {
-                dirty.mark(id);
+                dirty.mark(id, old.as_deref(), resource.as_deref());
             }
         }
         self.inherit(&mut dirty);
@@ -153,38 +163,30 @@ impl Compiler {
         self.nodes.forget(node);
     }
 
-    /// Endpoints that name a changed profile have other labels, and maybe other classes.
+    /// Who names a changed profile has other labels, or other classes.
     fn inherit(&self, dirty: &mut Dirty) {
-        if dirty.profiles.is_empty() {
-            return;
-        }
-        for (metadata, spec) in self.world.host_endpoints() {
-            if spec.profiles.iter().any(|p| dirty.profiles.contains(p)) {
-                let id = ResourceId::global(Kind::HostEndpoint, metadata.name.clone());
-                dirty.objects.insert(id);
-                dirty.rematch.insert(metadata.name.clone());
-            }
-        }
+        let heirs = |profiles: &BTreeSet<Name>| -> Vec<ResourceId> {
+            let heirs = profiles.iter().flat_map(|name| self.heirs.of(name));
+            heirs.cloned().collect()
+        };
+        dirty.objects.extend(heirs(&dirty.labels));
+        dirty.reclass.extend(heirs(&dirty.existence));
     }
 
     fn update_objects(&mut self, dirty: &mut Dirty) {
         for id in &dirty.objects {
-            let new = self
-                .world
-                .get(id)
-                .and_then(|resource| match &resource.spec {
-                    Spec::HostEndpoint(spec) => {
-                        let profile = |name: &Name| self.world.profile(name);
-                        Some(Object::host_endpoint(&resource.metadata, spec, profile))
-                    }
-                    Spec::GlobalNetworkSet(spec) => {
-                        Some(Object::network_set(&resource.metadata, spec))
-                    }
-                    _ => None,
-                });
+            let resource = self.world.get(id);
+            let new = resource
+                .and_then(|resource| Object::of(resource, |name: &Name| self.world.profile(name)));
+            let named = resource.map(|resource| ancestors(resource));
+            self.heirs.set(id, named.as_deref().unwrap_or_default());
             let old = self.objects.get(id);
             if old == new.as_ref() {
                 continue;
+            }
+            let labels = |object: Option<&Object>| object.map(|object| object.labels.clone());
+            if labels(old) != labels(new.as_ref()) {
+                dirty.rematch.insert(id.clone());
             }
             let changed = self.sets.replace(old, new.as_ref());
             dirty.set_members.extend(changed);
@@ -201,9 +203,10 @@ impl Compiler {
             self.policies.set_profile(&name, self.world.get(&id))
         });
         let mut changes: Vec<PolicyChange> = profiles.collect();
-        for name in dirty.policies.clone() {
-            let id = ResourceId::global(Kind::GlobalNetworkPolicy, name.clone());
-            let change = self.policies.set_policy(&name, self.world.get(&id));
+        for id in &dirty.policies {
+            let Some(change) = self.policies.set_policy(id, self.world.get(id)) else {
+                continue;
+            };
             if change.place {
                 let endpoints = self.endpoints.touched_by(
                     &change.id,
@@ -235,28 +238,41 @@ impl Compiler {
 }
 
 impl Dirty {
-    fn mark(&mut self, id: ResourceId) {
+    fn mark(&mut self, id: ResourceId, old: Option<&Resource>, new: Option<&Resource>) {
         match id.kind {
-            Kind::GlobalNetworkPolicy => drop(self.policies.insert(id.name)),
-            Kind::GlobalNetworkSet => drop(self.objects.insert(id)),
-            Kind::HostEndpoint => {
-                self.rematch.insert(id.name.clone());
+            Kind::GlobalNetworkPolicy
+            | Kind::NetworkPolicy
+            | Kind::StagedGlobalNetworkPolicy
+            | Kind::StagedNetworkPolicy => drop(self.policies.insert(id)),
+            Kind::GlobalNetworkSet | Kind::NetworkSet => drop(self.objects.insert(id)),
+            Kind::HostEndpoint | Kind::WorkloadEndpoint => {
+                self.rematch.insert(id.clone());
                 self.objects.insert(id);
             }
             Kind::Tier => self.reclass_all = true,
-            Kind::Profile => drop(self.profiles.insert(id.name)),
+            Kind::Profile => {
+                if applied(old) != applied(new) {
+                    self.labels.insert(id.name.clone());
+                }
+                if old.is_some() != new.is_some() {
+                    self.existence.insert(id.name.clone());
+                }
+                self.profiles.insert(id.name);
+            }
             Kind::FelixConfiguration | Kind::Node | Kind::PalisadeConfiguration => {
                 self.settings = true;
             }
-            // Refused on write until views are made of them; the last says nothing to nodes.
-            Kind::NetworkPolicy
-            | Kind::StagedGlobalNetworkPolicy
-            | Kind::StagedNetworkPolicy
-            | Kind::StagedKubernetesNetworkPolicy
-            | Kind::NetworkSet
-            | Kind::WorkloadEndpoint
-            | Kind::ClusterInformation => {}
+            // Never evaluated: its policies speak of pods.
+            Kind::StagedKubernetesNetworkPolicy | Kind::ClusterInformation => {}
         }
+    }
+}
+
+/// Labels that a profile gives.
+fn applied(resource: Option<&Resource>) -> Option<&BTreeMap<String, String>> {
+    match &resource?.spec {
+        Spec::Profile(spec) if !spec.labels_to_apply.is_empty() => Some(&spec.labels_to_apply),
+        _ => None,
     }
 }
 

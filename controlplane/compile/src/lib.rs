@@ -8,16 +8,19 @@
 #![forbid(unsafe_code)]
 
 mod config;
+mod endpoint;
 mod incremental;
 mod lower;
 mod object;
 mod order;
-mod parts;
+mod policy;
+mod profile;
 mod scratch;
 mod selectors;
 mod set;
 mod world;
 
 pub use incremental::{Affected, Compiler, NodeView};
+pub use object::effective_labels;
 pub use scratch::compile;
 pub use world::World;

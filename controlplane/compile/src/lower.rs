@@ -4,7 +4,7 @@
 mod entity;
 
 use crate::set::SetDefinition;
-use palisade_model::{Action as RuleAction, Icmp, IpVersion, Rule as RuleSpec};
+use palisade_model::{Action as RuleAction, Icmp, IpVersion, Name, Rule as RuleSpec};
 use palisade_policy::{
     class::Direction,
     ids::{PolicyId, RuleId, SetId},
@@ -20,8 +20,10 @@ const LOG_PREFIX: usize = 100;
 pub(crate) struct Owner<'a> {
     /// The policy or profile.
     pub(crate) id: &'a PolicyId,
+    /// Where it lives: what its selectors are confined to.
+    pub(crate) namespace: Option<&'a Name>,
     /// What `%n` stands for.
-    pub(crate) name: &'a str,
+    pub(crate) name: &'a Name,
     /// What `%k` stands for.
     pub(crate) kind: &'a str,
     /// What `%t` stands for; empty for profiles.
@@ -55,7 +57,7 @@ pub(crate) fn lower(
                     prefix: prefix.clone(),
                 },
             };
-            let matches = lower_match(spec, &mut sets);
+            let matches = lower_match(spec, owner.namespace, &mut sets);
             let id =
                 |occurrence| rule_id::of_rule(owner.id, direction, &action, &matches, occurrence);
             let occurrence = seen.entry(id(0)).or_default();
@@ -82,7 +84,11 @@ pub(crate) fn logs<'a>(rules: impl IntoIterator<Item = &'a RuleSpec>) -> bool {
     rules.into_iter().any(|rule| rule.action == RuleAction::Log)
 }
 
-fn lower_match(spec: &RuleSpec, sets: &mut BTreeMap<SetId, SetDefinition>) -> Match {
+fn lower_match(
+    spec: &RuleSpec,
+    namespace: Option<&Name>,
+    sets: &mut BTreeMap<SetId, SetDefinition>,
+) -> Match {
     let protocol = spec.protocol.map(|p| Protocol(p.number()));
     let icmp = |icmp: Icmp| IcmpMatch {
         icmp_type: icmp.icmp_type,
@@ -100,8 +106,8 @@ fn lower_match(spec: &RuleSpec, sets: &mut BTreeMap<SetId, SetDefinition>) -> Ma
         not_protocol: spec.not_protocol.map(|p| Protocol(p.number())),
         icmp: spec.icmp.map(icmp),
         not_icmp: spec.not_icmp.map(icmp),
-        source: entity::lower(&spec.source, sets),
-        destination: entity::lower(&spec.destination, sets),
+        source: entity::lower(&spec.source, namespace, sets),
+        destination: entity::lower(&spec.destination, namespace, sets),
     }
 }
 
@@ -112,15 +118,18 @@ fn expand(owner: &Owner<'_>, prefix: &str) -> String {
     while let Some(c) = rest.next() {
         let mut ahead = rest.clone();
         let value = match (c, ahead.next()) {
-            ('%', Some('t')) => Some(owner.tier),
-            ('%', Some('k')) => Some(owner.kind),
-            // Cluster-scoped kinds have no namespace in front.
-            ('%', Some('n' | 'p')) => Some(owner.name),
+            ('%', Some('t')) => Some(owner.tier.to_owned()),
+            ('%', Some('k')) => Some(owner.kind.to_owned()),
+            ('%', Some('n')) => Some(owner.name.to_string()),
+            ('%', Some('p')) => Some(match owner.namespace {
+                Some(namespace) => format!("{namespace}/{}", owner.name),
+                None => owner.name.to_string(),
+            }),
             _ => None,
         };
         match value {
             Some(value) => {
-                text.push_str(value);
+                text.push_str(&value);
                 rest = ahead;
             }
             None => text.push(c),
@@ -139,14 +148,18 @@ mod tests {
     #[test]
     fn log_prefixes_are_expanded_and_cut() {
         let id = PolicyId::new("gnp/web");
-        let owner = Owner {
+        let [web, shop] = ["web", "shop"].map(|text| Name::new(text).expect("a name"));
+        let mut owner = Owner {
             id: &id,
-            name: "web",
+            namespace: None,
+            name: &web,
             kind: "gnp",
             tier: "app",
         };
         assert_eq!(expand(&owner, "calico-packet"), "calico-packet: ");
         assert_eq!(expand(&owner, "%t/%k/%n %p %x%"), "app/gnp/web web %x%: ");
+        owner.namespace = Some(&shop);
+        assert_eq!(expand(&owner, "%n %p"), "web shop/web: ");
         assert_eq!(expand(&owner, &"x".repeat(300)).len(), LOG_PREFIX);
     }
 }

@@ -1,10 +1,16 @@
 //! Labelled things with addresses: endpoints of any host, and network sets. What rule selectors reach, over the whole
 //! fleet, whichever node they are on (specification §2.5, §2.7).
 
+use crate::{endpoint, profile};
 use ipnet::IpNet;
-use palisade_model::{HostEndpointSpec, Metadata, Name, NetworkSetSpec, PortName, ProfileSpec};
+use palisade_model::{
+    EndpointPort, Metadata, NAMESPACE_LABEL, Name, PortName, ProfileSpec, Resource, Spec,
+};
 use palisade_policy::rule::Protocol;
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    borrow::Cow,
+    collections::{BTreeMap, BTreeSet},
+};
 
 /// Labels after inheritance.
 pub(crate) type EffectiveLabels = BTreeMap<String, String>;
@@ -29,35 +35,92 @@ pub(crate) struct DeclaredPort {
 }
 
 impl Object {
-    /// A host endpoint; its expected addresses stand for it, not the real ones.
-    pub(crate) fn host_endpoint<'a>(
-        metadata: &Metadata,
-        spec: &HostEndpointSpec,
+    /// `None` for resources that no rule selector reaches, and for workloads that are not there yet.
+    pub(crate) fn of<'a>(
+        resource: &Resource,
         profile: impl Fn(&Name) -> Option<&'a ProfileSpec>,
-    ) -> Self {
-        Self {
-            labels: inherited(&metadata.labels, spec.profiles.iter().filter_map(profile)),
-            nets: sorted(spec.expected_ips.iter().copied().map(IpNet::from)),
-            ports: spec
-                .ports
-                .iter()
-                .map(|port| DeclaredPort {
-                    name: port.name.clone(),
-                    protocol: Protocol(port.protocol.number()),
-                    port: port.port.get(),
-                })
-                .collect(),
-        }
+    ) -> Option<Self> {
+        let labels = effective_labels(resource, profile)?;
+        let (nets, ports) = match &resource.spec {
+            // Expected addresses stand for a host endpoint, not the real ones.
+            Spec::HostEndpoint(spec) => {
+                let addresses = spec.expected_ips.iter().copied();
+                (sorted(addresses.map(IpNet::from)), declared(&spec.ports))
+            }
+            Spec::WorkloadEndpoint(spec) => {
+                let addresses = spec.addresses.iter().copied();
+                (sorted(addresses.map(IpNet::from)), declared(&spec.ports))
+            }
+            Spec::GlobalNetworkSet(spec) | Spec::NetworkSet(spec) => {
+                (sorted(spec.nets.iter().map(IpNet::trunc)), BTreeSet::new())
+            }
+            _ => return None,
+        };
+        Some(Self {
+            labels,
+            nets,
+            ports,
+        })
     }
+}
 
-    /// A network set.
-    pub(crate) fn network_set(metadata: &Metadata, spec: &NetworkSetSpec) -> Self {
-        Self {
-            labels: metadata.labels.clone(),
-            nets: sorted(spec.nets.iter().map(IpNet::trunc)),
-            ports: BTreeSet::new(),
+/// The labels that selectors see: own ones, and those inherited from profiles (specification §2.5). `None` for
+/// resources that no selector picks.
+pub fn effective_labels<'a>(
+    resource: &Resource,
+    profile: impl Fn(&Name) -> Option<&'a ProfileSpec>,
+) -> Option<BTreeMap<String, String>> {
+    let metadata = &resource.metadata;
+    let mut labels = match &resource.spec {
+        Spec::HostEndpoint(_) | Spec::GlobalNetworkSet(_) => metadata.labels.clone(),
+        Spec::NetworkSet(_) => in_namespace(metadata),
+        Spec::WorkloadEndpoint(spec) if endpoint::exists(spec) => spec.labels(metadata),
+        _ => return None,
+    };
+    // Own labels win, then the first profile that gives the key.
+    for inherited in ancestors(resource).iter().filter_map(profile) {
+        for (key, value) in &inherited.labels_to_apply {
+            labels.entry(key.clone()).or_insert_with(|| value.clone());
         }
     }
+    Some(labels)
+}
+
+/// The profiles that a resource inherits labels from, in order; they may not exist.
+pub(crate) fn ancestors(resource: &Resource) -> Cow<'_, [Name]> {
+    match &resource.spec {
+        Spec::HostEndpoint(spec) => Cow::Borrowed(&spec.profiles),
+        Spec::WorkloadEndpoint(spec) => Cow::Borrowed(&spec.profiles),
+        Spec::NetworkSet(_) => {
+            let namespace = resource.metadata.namespace.as_ref();
+            Cow::Owned(
+                namespace
+                    .and_then(profile::of_namespace)
+                    .into_iter()
+                    .collect(),
+            )
+        }
+        _ => Cow::Borrowed(&[]),
+    }
+}
+
+fn in_namespace(metadata: &Metadata) -> EffectiveLabels {
+    let mut labels = metadata.labels.clone();
+    if let Some(namespace) = &metadata.namespace {
+        labels.insert(NAMESPACE_LABEL.to_owned(), namespace.to_string());
+    }
+    labels
+}
+
+fn declared(ports: &[EndpointPort]) -> BTreeSet<DeclaredPort> {
+    ports
+        .iter()
+        .map(|port| DeclaredPort {
+            name: port.name.clone(),
+            protocol: Protocol(port.protocol.number()),
+            port: port.port.get(),
+        })
+        .collect()
 }
 
 fn sorted(nets: impl Iterator<Item = IpNet>) -> Vec<IpNet> {
@@ -82,18 +145,4 @@ pub(crate) fn difference(old: &[IpNet], new: &[IpNet]) -> (Vec<IpNet>, Vec<IpNet
             _ => come.extend(new.next()),
         }
     }
-}
-
-/// Own labels win, then the first profile that gives the key.
-fn inherited<'a>(
-    own: &EffectiveLabels,
-    profiles: impl Iterator<Item = &'a ProfileSpec>,
-) -> EffectiveLabels {
-    let mut labels = own.clone();
-    for profile in profiles {
-        for (key, value) in &profile.labels_to_apply {
-            labels.entry(key.clone()).or_insert_with(|| value.clone());
-        }
-    }
-    labels
 }

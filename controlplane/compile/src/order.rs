@@ -49,18 +49,20 @@ pub(crate) struct PolicyPlace {
     ingress: bool,
     egress: bool,
     stage: PolicyStage,
+    staged: bool,
 }
 
 impl PolicyPlace {
-    pub(crate) fn new(id: PolicyId, name: &str, spec: &PolicySpec) -> Self {
+    pub(crate) fn new(id: PolicyId, tie: String, spec: &PolicySpec, staged: bool) -> Self {
         Self {
             id,
             tier: spec.tier.as_str().to_owned(),
             order: spec.order.unwrap_or(f64::INFINITY),
-            tie: format!("{name}//GlobalNetworkPolicy"),
+            tie,
             ingress: spec.types.ingress(),
             egress: spec.types.egress(),
             stage: spec.stage,
+            staged,
         }
     }
 
@@ -91,7 +93,7 @@ fn by_order(a: f64, b: f64) -> Ordering {
     a.partial_cmp(&b).unwrap_or(Ordering::Equal)
 }
 
-/// Lists and directions that a host endpoint may have classes for.
+/// Lists and directions that an endpoint may have classes for; workloads have the normal list only (specification §4.2).
 const LISTS: [(PolicyList, Direction); 7] = [
     (PolicyList::Normal, Direction::Ingress),
     (PolicyList::Normal, Direction::Egress),
@@ -102,8 +104,9 @@ const LISTS: [(PolicyList, Direction); 7] = [
     (PolicyList::PreDnat, Direction::Ingress),
 ];
 
-/// The classes of a host endpoint that is selected by these policies.
-pub(crate) fn host_classes<'a>(
+/// The classes of an endpoint that is selected by these policies.
+pub(crate) fn classes<'a>(
+    endpoint: EndpointKind,
     selected: impl IntoIterator<Item = &'a PolicyPlace>,
     tier: impl Fn(&str) -> TierPlace,
     profiles: &[ClassProfile],
@@ -119,12 +122,16 @@ pub(crate) fn host_classes<'a>(
     tiers.sort_by(|(a, _), (b, _)| a.compare(b));
     LISTS
         .into_iter()
+        .filter(|(list, _)| match endpoint {
+            EndpointKind::Host => true,
+            EndpointKind::Workload => *list == PolicyList::Normal,
+        })
         .filter_map(|(list, direction)| {
             let normal = list == PolicyList::Normal;
             let class = Class {
                 list,
                 direction,
-                endpoint: EndpointKind::Host,
+                endpoint,
                 tiers: class_tiers(&tiers, list, direction),
                 profiles: if normal {
                     profiles.to_vec()
@@ -143,24 +150,27 @@ fn class_tiers(
     direction: Direction,
 ) -> Vec<ClassTier> {
     let normal_follows = matches!(list, PolicyList::Untracked | PolicyList::PreDnat);
+    let default = |place: &TierPlace| match normal_follows {
+        true => TierDefault::Pass,
+        false => place.default,
+    };
+    let tiers = tiers.iter().map(|(place, policies)| {
+        let mut tier = ClassTier {
+            name: TierName::new(place.name.as_str()),
+            default: default(place),
+            policies: Vec::new(),
+            staged: Vec::new(),
+        };
+        for policy in policies.iter().filter(|p| p.serves(list, direction)) {
+            if policy.staged {
+                tier.staged.push((policy.id.clone(), tier.policies.len()));
+            } else {
+                tier.policies.push(policy.id.clone());
+            }
+        }
+        tier
+    });
     tiers
-        .iter()
-        .filter_map(|(place, policies)| {
-            let policies: Vec<PolicyId> = policies
-                .iter()
-                .filter(|policy| policy.serves(list, direction))
-                .map(|policy| policy.id.clone())
-                .collect();
-            (!policies.is_empty()).then(|| ClassTier {
-                name: TierName::new(place.name.as_str()),
-                default: if normal_follows {
-                    TierDefault::Pass
-                } else {
-                    place.default
-                },
-                policies,
-                staged: Vec::new(),
-            })
-        })
+        .filter(|tier| !tier.policies.is_empty() || !tier.staged.is_empty())
         .collect()
 }

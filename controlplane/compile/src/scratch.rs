@@ -2,15 +2,16 @@
 
 use crate::{
     config::{Settings, node_config},
+    endpoint::EndpointSource,
     lower::Lowered,
     object::Object,
-    order::{PolicyPlace, TierPlace, host_classes},
-    parts,
-    selectors::subject,
+    order::{PolicyPlace, TierPlace, classes},
+    policy::{self, PolicySource},
+    profile::{class_profiles, lower_profile, profile_id},
     set::SetDefinition,
     world::World,
 };
-use palisade_model::{HostEndpointSpec, Metadata, Name};
+use palisade_model::{Kind, Name, Resource};
 use palisade_policy::{
     class::{Class, ClassProfile},
     ids::{ClassId, PolicyId, SetId},
@@ -32,18 +33,14 @@ pub fn compile(world: &World, node: &Name) -> View {
         policies: BTreeMap::new(),
         sets: BTreeMap::new(),
     };
-    for (metadata, spec) in world
-        .host_endpoints()
-        .filter(|(_, spec)| spec.node == *node)
-    {
-        let classes: Vec<(ClassId, Class)> = classes_of(world, metadata, spec)
+    for (resource, endpoint) in endpoints(world).filter(|(_, endpoint)| endpoint.node == node) {
+        let classes: Vec<(ClassId, Class)> = classes_of(world, resource, &endpoint)
             .into_iter()
             .map(|class| (ClassId::of(&class), class))
             .collect();
         let named: Vec<_> = classes.iter().map(|(id, c)| (id.clone(), c)).collect();
-        let endpoint = parts::endpoint(spec, &named);
-        view.endpoints
-            .insert(parts::endpoint_id(&metadata.name), Arc::new(endpoint));
+        let compiled = endpoint.compile(&named);
+        view.endpoints.insert(endpoint.id, Arc::new(compiled));
         view.classes
             .extend(classes.into_iter().map(|(id, class)| (id, Arc::new(class))));
     }
@@ -59,17 +56,31 @@ pub fn compile(world: &World, node: &Name) -> View {
     view
 }
 
-fn classes_of(world: &World, metadata: &Metadata, spec: &HostEndpointSpec) -> Vec<Class> {
-    let object = Object::host_endpoint(metadata, spec, |name| world.profile(name));
-    let selected: Vec<PolicyPlace> = world
-        .policies()
-        .filter(|(_, policy)| subject(policy).matches(&object.labels))
-        .map(|(m, policy)| PolicyPlace::new(parts::policy_id(&m.name), m.name.as_str(), policy))
+fn endpoints(world: &World) -> impl Iterator<Item = (&Resource, EndpointSource<'_>)> {
+    [Kind::HostEndpoint, Kind::WorkloadEndpoint]
+        .into_iter()
+        .flat_map(|kind| world.of_kind(kind))
+        .filter_map(|resource| Some((resource, EndpointSource::of(resource)?)))
+}
+
+fn policies(world: &World) -> impl Iterator<Item = PolicySource<'_>> {
+    policy::KINDS
+        .into_iter()
+        .flat_map(|kind| world.of_kind(kind))
+        .filter_map(PolicySource::of)
+}
+
+fn classes_of(world: &World, resource: &Resource, endpoint: &EndpointSource<'_>) -> Vec<Class> {
+    let object = Object::of(resource, |name| world.profile(name)).unwrap_or_default();
+    let selected: Vec<PolicyPlace> = policies(world)
+        .filter(|policy| policy.subject().matches(&object.labels))
+        .map(|policy| policy.place())
         .collect();
-    host_classes(
+    classes(
+        endpoint.kind,
         &selected,
         |tier| TierPlace::new(tier, world.tier(tier)),
-        &parts::class_profiles(world, spec),
+        &class_profiles(world, endpoint.profiles),
     )
 }
 
@@ -77,38 +88,33 @@ fn classes_of(world: &World, metadata: &Metadata, spec: &HostEndpointSpec) -> Ve
 fn policies_of(world: &World, view: &View, log_prefix: &str) -> BTreeMap<PolicyId, Lowered> {
     let mut named = BTreeSet::new();
     for class in view.classes.values() {
-        named.extend(class.tiers.iter().flat_map(|tier| &tier.policies));
+        for tier in &class.tiers {
+            named.extend(tier.policies.iter());
+            named.extend(tier.staged.iter().map(|(id, _)| id));
+        }
         named.extend(class.profiles.iter().filter_map(|profile| match profile {
             ClassProfile::Present(id) => Some(id),
             ClassProfile::Missing(_) => None,
         }));
     }
     let mut lowered = BTreeMap::new();
-    for (metadata, spec) in world.policies() {
-        let id = parts::policy_id(&metadata.name);
-        if named.contains(&id) {
-            let policy = parts::lower_policy(&metadata.name, spec, log_prefix);
-            lowered.insert(id, policy);
-        }
+    for policy in policies(world).filter(|policy| named.contains(&policy.id)) {
+        lowered.insert(policy.id.clone(), policy.lower(log_prefix));
     }
-    let names = world.host_endpoints().flat_map(|(_, spec)| &spec.profiles);
+    let names = endpoints(world).flat_map(|(_, endpoint)| endpoint.profiles);
     for name in names.collect::<BTreeSet<_>>() {
-        let id = parts::profile_id(name);
+        let id = profile_id(name);
         if let (true, Some(spec)) = (named.contains(&id), world.profile(name)) {
-            lowered.insert(id, parts::lower_profile(name, spec, log_prefix));
+            lowered.insert(id, lower_profile(name, spec, log_prefix));
         }
     }
     lowered
 }
 
 fn objects(world: &World) -> impl Iterator<Item = Object> + '_ {
-    let endpoints = world
-        .host_endpoints()
-        .map(|(m, spec)| Object::host_endpoint(m, spec, |name| world.profile(name)));
-    let sets = world
-        .network_sets()
-        .map(|(m, spec)| Object::network_set(m, spec));
-    endpoints.chain(sets)
+    world
+        .iter()
+        .filter_map(|(_, resource)| Object::of(resource, |name| world.profile(name)))
 }
 
 fn fill(definition: &SetDefinition, objects: &[Object]) -> IpSet {

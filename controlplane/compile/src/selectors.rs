@@ -3,15 +3,15 @@
 //! Where Calico lets a negative namespace selector reach things without namespace, this one does not: every namespace
 //! selector is AND-ed with "has a namespace" (deviation, DESIGN §5).
 
-use palisade_model::{EntityRule, PolicySpec, ServiceAccounts};
+use palisade_model::{
+    EntityRule, NAMESPACE_LABEL, Name, PolicySpec, SERVICE_ACCOUNT_LABEL, ServiceAccounts,
+};
 use palisade_selector::{Label, Literal, Selector};
 
-const NAMESPACE: &str = "projectcalico.org/namespace";
-const SERVICE_ACCOUNT: &str = "projectcalico.org/serviceaccount";
-
-/// What a policy selects.
-pub(crate) fn subject(policy: &PolicySpec) -> Selector {
+/// What a policy selects; one of a namespace selects in that namespace only.
+pub(crate) fn subject(policy: &PolicySpec, namespace: Option<&Name>) -> Selector {
     let narrowed = [
+        namespace.map(in_namespace),
         policy.namespace_selector.as_ref().map(of_namespace),
         policy
             .service_account_selector
@@ -25,10 +25,18 @@ pub(crate) fn subject(policy: &PolicySpec) -> Selector {
 }
 
 /// What the positive fields of one end of a rule select, less what its negative selector does: both are judged per
-/// object, so they are one selector. `None` if the rule names nothing positive.
-pub(crate) fn positive(entity: &EntityRule) -> Option<Selector> {
+/// object, so they are one selector. `None` if the rule names nothing positive. A rule of a namespace reaches that
+/// namespace only, unless it says which namespaces, or selects nothing at all.
+pub(crate) fn positive(entity: &EntityRule, namespace: Option<&Name>) -> Option<Selector> {
+    let selects = entity.selector.is_some()
+        || entity.not_selector.is_some()
+        || entity.service_accounts.is_some();
+    let place = match &entity.namespace_selector {
+        Some(selector) => Some(of_namespace(selector)),
+        None => namespace.filter(|_| selects).map(in_namespace),
+    };
     let terms = [
-        entity.namespace_selector.as_ref().map(of_namespace),
+        place,
         entity.selector.clone(),
         entity.service_accounts.as_ref().and_then(of_accounts),
     ];
@@ -39,8 +47,13 @@ pub(crate) fn positive(entity: &EntityRule) -> Option<Selector> {
     })
 }
 
+fn in_namespace(namespace: &Name) -> Selector {
+    let literal = Literal::new(namespace.as_str()).expect("names hold no quotes");
+    Selector::equal(label(NAMESPACE_LABEL), literal)
+}
+
 fn of_namespace(selector: &Selector) -> Selector {
-    let has_namespace = has(NAMESPACE);
+    let has_namespace = has(NAMESPACE_LABEL);
     if selector.is_global() {
         return has_namespace.negate();
     }
@@ -51,7 +64,7 @@ fn of_namespace(selector: &Selector) -> Selector {
 }
 
 fn of_service_account(selector: &Selector) -> Selector {
-    let has_account = has(SERVICE_ACCOUNT);
+    let has_account = has(SERVICE_ACCOUNT_LABEL);
     if selector.is_all() {
         return has_account;
     }
@@ -64,7 +77,7 @@ fn of_accounts(accounts: &ServiceAccounts) -> Option<Selector> {
             .names
             .iter()
             .filter_map(|name| Literal::new(name.as_str()));
-        Selector::one_of(label(SERVICE_ACCOUNT), names.collect())
+        Selector::one_of(label(SERVICE_ACCOUNT_LABEL), names.collect())
     });
     conjunction(
         names

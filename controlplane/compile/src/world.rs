@@ -1,9 +1,8 @@
 //! All resources, by identity: what views are a function of (law a).
 
 use palisade_model::{
-    BUILT_IN_TIERS, DEFAULT_ALLOW_PROFILE, FelixConfigurationSpec, HostEndpointSpec, Kind,
-    Metadata, Name, NetworkSetSpec, PalisadeConfigurationSpec, PolicySpec, ProfileSpec, Resource,
-    ResourceId, Spec, TierSpec,
+    BUILT_IN_TIERS, DEFAULT_ALLOW_PROFILE, FelixConfigurationSpec, Kind, Metadata, Name,
+    PalisadeConfigurationSpec, ProfileSpec, Resource, ResourceId, Spec, TierSpec,
 };
 use std::{
     collections::BTreeMap,
@@ -13,9 +12,11 @@ use std::{
 static DEFAULT_ALLOW: LazyLock<ProfileSpec> = LazyLock::new(ProfileSpec::default_allow);
 
 /// All resources.
+///
+/// INVARIANT: no kind without resources.
 #[derive(Clone, PartialEq, Debug, Default)]
 pub struct World {
-    resources: BTreeMap<ResourceId, Arc<Resource>>,
+    kinds: BTreeMap<Kind, BTreeMap<ResourceId, Arc<Resource>>>,
 }
 
 impl World {
@@ -31,61 +32,55 @@ impl World {
         resource: Option<Arc<Resource>>,
     ) -> Option<Arc<Resource>> {
         match resource {
-            Some(resource) => self.resources.insert(id, resource),
-            None => self.resources.remove(&id),
+            Some(resource) => self.kinds.entry(id.kind).or_default().insert(id, resource),
+            None => {
+                let resources = self.kinds.get_mut(&id.kind)?;
+                let old = resources.remove(&id);
+                if resources.is_empty() {
+                    self.kinds.remove(&id.kind);
+                }
+                old
+            }
         }
     }
 
     /// Finds a resource.
     pub fn get(&self, id: &ResourceId) -> Option<&Arc<Resource>> {
-        self.resources.get(id)
+        self.kinds.get(&id.kind)?.get(id)
     }
 
-    /// All of them, ordered by kind and name.
+    /// All of them, ordered by kind, namespace and name.
     pub fn iter(&self) -> impl Iterator<Item = (&ResourceId, &Arc<Resource>)> {
-        self.resources.iter()
+        self.kinds.values().flatten()
+    }
+
+    /// Those of a kind, ordered by namespace and name.
+    pub(crate) fn of_kind(&self, kind: Kind) -> impl Iterator<Item = &Resource> {
+        let resources = self.kinds.get(&kind).into_iter();
+        resources.flat_map(BTreeMap::values).map(AsRef::as_ref)
     }
 
     fn find(&self, kind: Kind, name: &Name) -> Option<&Resource> {
-        self.resources
-            .get(&ResourceId::global(kind, name.clone()))
+        self.get(&ResourceId::global(kind, name.clone()))
             .map(AsRef::as_ref)
     }
 
-    pub(crate) fn policies(&self) -> impl Iterator<Item = (&Metadata, &PolicySpec)> {
-        self.resources.values().filter_map(|r| match &r.spec {
-            Spec::GlobalNetworkPolicy(spec) => Some((&r.metadata, spec.as_ref())),
-            _ => None,
-        })
-    }
-
-    pub(crate) fn host_endpoints(&self) -> impl Iterator<Item = (&Metadata, &HostEndpointSpec)> {
-        self.resources.values().filter_map(|r| match &r.spec {
-            Spec::HostEndpoint(spec) => Some((&r.metadata, spec)),
-            _ => None,
-        })
-    }
-
-    pub(crate) fn network_sets(&self) -> impl Iterator<Item = (&Metadata, &NetworkSetSpec)> {
-        self.resources.values().filter_map(|r| match &r.spec {
-            Spec::GlobalNetworkSet(spec) => Some((&r.metadata, spec)),
-            _ => None,
-        })
-    }
-
     pub(crate) fn felix(&self) -> impl Iterator<Item = (&Metadata, &FelixConfigurationSpec)> {
-        self.resources.values().filter_map(|r| match &r.spec {
-            Spec::FelixConfiguration(spec) => Some((&r.metadata, spec.as_ref())),
-            _ => None,
-        })
+        self.of_kind(Kind::FelixConfiguration)
+            .filter_map(|r| match &r.spec {
+                Spec::FelixConfiguration(spec) => Some((&r.metadata, spec.as_ref())),
+                _ => None,
+            })
     }
 
     pub(crate) fn palisade(&self) -> PalisadeConfigurationSpec {
-        let specs = self.resources.values().find_map(|r| match &r.spec {
-            Spec::PalisadeConfiguration(spec) => Some(*spec),
-            _ => None,
-        });
-        specs.unwrap_or_default()
+        let mut specs = self
+            .of_kind(Kind::PalisadeConfiguration)
+            .filter_map(|r| match &r.spec {
+                Spec::PalisadeConfiguration(spec) => Some(*spec),
+                _ => None,
+            });
+        specs.next().unwrap_or_default()
     }
 
     /// A profile, written or built in.

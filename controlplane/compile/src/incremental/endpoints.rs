@@ -1,13 +1,14 @@
-//! Host endpoints with the policies that select them and the classes that follow; equal classes are one.
+//! Endpoints with the policies that select them and the classes that follow; equal classes are one.
 
 use super::{Dirty, policies::Policies};
 use crate::{
+    endpoint::EndpointSource,
     object::Object,
-    order::{TierPlace, host_classes},
-    parts,
+    order::{TierPlace, classes},
+    profile::class_profiles,
     world::World,
 };
-use palisade_model::{HostEndpointSpec, Kind, Name, ResourceId, Spec};
+use palisade_model::{Name, ResourceId};
 use palisade_policy::{
     class::{Class, ClassProfile},
     ids::{ClassId, PolicyId},
@@ -21,11 +22,11 @@ use std::{
     sync::{Arc, Weak},
 };
 
-/// All host endpoints, by name.
+/// All endpoints that govern something.
 #[derive(Default)]
 pub(crate) struct Endpoints {
-    endpoints: BTreeMap<Name, State>,
-    by_node: BTreeMap<Name, BTreeSet<Name>>,
+    endpoints: BTreeMap<ResourceId, State>,
+    by_node: BTreeMap<Name, BTreeSet<ResourceId>>,
     classes: BTreeMap<ClassId, Weak<CompiledClass>>,
 }
 
@@ -55,7 +56,7 @@ impl Endpoints {
             .get(node)
             .into_iter()
             .flatten()
-            .filter_map(|name| self.endpoints.get(name))
+            .filter_map(|id| self.endpoints.get(id))
             .map(|state| &state.compiled)
     }
 
@@ -65,11 +66,10 @@ impl Endpoints {
         policy: &PolicyId,
         subject: Option<&Selector>,
         objects: &BTreeMap<ResourceId, Object>,
-    ) -> Vec<Name> {
+    ) -> Vec<ResourceId> {
         let mut touched = Vec::new();
-        for (name, state) in &mut self.endpoints {
-            let object = objects.get(&id_of(name));
-            let selects = match (subject, object) {
+        for (id, state) in &mut self.endpoints {
+            let selects = match (subject, objects.get(id)) {
                 (Some(subject), Some(object)) => subject.matches(&object.labels),
                 _ => false,
             };
@@ -79,7 +79,7 @@ impl Endpoints {
                 state.selected.remove(policy)
             };
             if selects || selected {
-                touched.push(name.clone());
+                touched.push(id.clone());
             }
         }
         touched
@@ -93,14 +93,10 @@ impl Endpoints {
         policies: &Policies,
         dirty: &mut Dirty,
     ) {
-        for name in &dirty.rematch {
-            let resource = world.get(&id_of(name));
-            let spec = resource.and_then(|resource| match &resource.spec {
-                Spec::HostEndpoint(spec) => Some(spec),
-                _ => None,
-            });
-            let (Some(spec), Some(object)) = (spec, objects.get(&id_of(name))) else {
-                dirty.nodes.extend(self.remove(name));
+        for id in &dirty.rematch {
+            let endpoint = world.get(id).and_then(|r| EndpointSource::of(r));
+            let (Some(endpoint), Some(object)) = (endpoint, objects.get(id)) else {
+                dirty.nodes.extend(self.remove(id));
                 continue;
             };
             let selected = policies
@@ -110,82 +106,83 @@ impl Endpoints {
                 .collect();
             dirty
                 .nodes
-                .extend(self.place(name, spec, selected, world, policies));
+                .extend(self.place(id, &endpoint, selected, world, policies));
         }
-        let reclass: Vec<Name> = if dirty.reclass_all {
+        let reclass: Vec<ResourceId> = if dirty.reclass_all {
             self.endpoints.keys().cloned().collect()
         } else {
             dirty.reclass.iter().cloned().collect()
         };
-        for name in reclass.iter().filter(|name| !dirty.rematch.contains(*name)) {
-            let resource = world.get(&id_of(name));
-            let (Some(Spec::HostEndpoint(spec)), Some(state)) =
-                (resource.map(|r| &r.spec), self.endpoints.get(name))
-            else {
+        for id in reclass.iter().filter(|id| !dirty.rematch.contains(*id)) {
+            let endpoint = world.get(id).and_then(|r| EndpointSource::of(r));
+            let (Some(endpoint), Some(state)) = (endpoint, self.endpoints.get(id)) else {
                 continue;
             };
             let selected = state.selected.clone();
             dirty
                 .nodes
-                .extend(self.place(name, spec, selected, world, policies));
+                .extend(self.place(id, &endpoint, selected, world, policies));
         }
         if !dirty.nodes.is_empty() {
             self.classes.retain(|_, class| class.strong_count() > 0);
         }
     }
 
-    fn remove(&mut self, name: &Name) -> Option<Name> {
-        let old = self.endpoints.remove(name)?;
-        if let Some(names) = self.by_node.get_mut(&old.node) {
-            names.remove(name);
-            if names.is_empty() {
-                self.by_node.remove(&old.node);
+    fn remove(&mut self, id: &ResourceId) -> Option<Name> {
+        let old = self.endpoints.remove(id)?;
+        self.leave(&old.node, id);
+        Some(old.node)
+    }
+
+    fn leave(&mut self, node: &Name, id: &ResourceId) {
+        if let Some(ids) = self.by_node.get_mut(node) {
+            ids.remove(id);
+            if ids.is_empty() {
+                self.by_node.remove(node);
             }
         }
-        Some(old.node)
     }
 
     /// Puts an endpoint; gives the nodes where it is another now.
     fn place(
         &mut self,
-        name: &Name,
-        spec: &HostEndpointSpec,
+        id: &ResourceId,
+        endpoint: &EndpointSource<'_>,
         selected: BTreeSet<PolicyId>,
         world: &World,
         policies: &Policies,
     ) -> Vec<Name> {
-        let classes: Vec<(ClassId, Class)> = host_classes(
+        let classes: Vec<(ClassId, Class)> = classes(
+            endpoint.kind,
             selected.iter().filter_map(|id| policies.place(id)),
             |tier| TierPlace::new(tier, world.tier(tier)),
-            &parts::class_profiles(world, spec),
+            &class_profiles(world, endpoint.profiles),
         )
         .into_iter()
         .map(|class| (ClassId::of(&class), class))
         .collect();
         let named: Vec<_> = classes.iter().map(|(id, c)| (id.clone(), c)).collect();
-        let body = Body::Endpoint(Arc::new(parts::endpoint(spec, &named)));
-        let item = Arc::new(Item::new(ItemId::from(&parts::endpoint_id(name)), &body));
+        let body = Body::Endpoint(Arc::new(endpoint.compile(&named)));
+        let item = Arc::new(Item::new(ItemId::from(&endpoint.id), &body));
         let classes = classes
             .into_iter()
             .map(|(id, class)| self.intern(id, class))
             .collect();
+        let node = endpoint.node.clone();
+        let hash = item.hash();
         let new = State {
-            node: spec.node.clone(),
+            node: node.clone(),
             selected,
             compiled: CompiledEndpoint { item, classes },
         };
-        let hash = new.compiled.item.hash();
-        let node = new.node.clone();
         self.by_node
             .entry(node.clone())
             .or_default()
-            .insert(name.clone());
-        match self.endpoints.insert(name.clone(), new) {
+            .insert(id.clone());
+        match self.endpoints.insert(id.clone(), new) {
             Some(old) if old.node == node && old.compiled.item.hash() == hash => Vec::new(),
             Some(old) if old.node != node => {
-                if let Some(names) = self.by_node.get_mut(&old.node) {
-                    names.remove(name);
-                }
+                self.leave(&old.node, id);
                 vec![old.node, node]
             }
             Some(_) | None => vec![node],
@@ -196,7 +193,10 @@ impl Endpoints {
         if let Some(known) = self.classes.get(&id).and_then(Weak::upgrade) {
             return known;
         }
-        let policies = class.tiers.iter().flat_map(|tier| tier.policies.iter());
+        let policies = class.tiers.iter().flat_map(|tier| {
+            let staged = tier.staged.iter().map(|(id, _)| id);
+            tier.policies.iter().chain(staged)
+        });
         let profiles = class.profiles.iter().filter_map(|profile| match profile {
             ClassProfile::Present(id) => Some(id),
             ClassProfile::Missing(_) => None,
@@ -210,8 +210,4 @@ impl Endpoints {
         self.classes.insert(id, Arc::downgrade(&compiled));
         compiled
     }
-}
-
-fn id_of(name: &Name) -> ResourceId {
-    ResourceId::global(Kind::HostEndpoint, name.clone())
 }

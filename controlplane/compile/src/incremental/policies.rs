@@ -1,7 +1,13 @@
 //! Compiled policies and profiles: each compiled when it changes, encoded when a node first needs it.
 
-use crate::{lower::Lowered, order::PolicyPlace, parts, selectors::subject, set::SetDefinition};
-use palisade_model::{DEFAULT_ALLOW_PROFILE, Name, ProfileSpec, Resource, Spec};
+use crate::{
+    lower::Lowered,
+    order::PolicyPlace,
+    policy::{PolicySource, policy_id},
+    profile::{lower_profile, profile_id, profile_logs},
+    set::SetDefinition,
+};
+use palisade_model::{DEFAULT_ALLOW_PROFILE, Name, ProfileSpec, Resource, ResourceId, Spec};
 use palisade_policy::{
     ids::{PolicyId, SetId},
     item::ItemId,
@@ -56,7 +62,7 @@ impl Default for Policies {
             places: BTreeMap::new(),
         };
         if let Some(name) = Name::new(DEFAULT_ALLOW_PROFILE) {
-            let id = parts::profile_id(&name);
+            let id = profile_id(&name);
             policies.set_rules(id, Some(Source::DefaultAllow(name)), false);
         }
         policies
@@ -95,27 +101,23 @@ impl Policies {
         Some(item)
     }
 
-    /// Takes a policy in, or out with `None`.
+    /// Takes a policy in, or out with `None`. A staged deletion says nothing of packets, and so is out. `None` if the
+    /// identity is not a policy's.
     pub(crate) fn set_policy(
         &mut self,
-        name: &Name,
+        id: &ResourceId,
         resource: Option<&Arc<Resource>>,
-    ) -> PolicyChange {
-        let id = parts::policy_id(name);
-        let place = resource.and_then(|resource| match &resource.spec {
-            Spec::GlobalNetworkPolicy(spec) => {
-                let place = PolicyPlace::new(id.clone(), name.as_str(), spec);
-                Some((place, subject(spec)))
-            }
-            _ => None,
-        });
+    ) -> Option<PolicyChange> {
+        let policy = resource.and_then(|r| Some((r, PolicySource::of(r)?)));
+        let source = policy.as_ref().map(|(r, _)| Source::Written(Arc::clone(r)));
+        let place = policy.map(|(_, policy)| (policy.place(), policy.subject()));
+        let id = policy_id(id)?;
         let same_place = self.places.get(&id) == place.as_ref();
         match place {
             Some(place) => self.places.insert(id.clone(), place),
             None => self.places.remove(&id),
         };
-        let source = resource.cloned().map(Source::Written);
-        self.set_rules(id, source, !same_place)
+        Some(self.set_rules(id, source, !same_place))
     }
 
     /// Takes a profile in, or out with `None`. The one that always exists stays as it is.
@@ -129,7 +131,7 @@ impl Policies {
         } else {
             resource.cloned().map(Source::Written)
         };
-        self.set_rules(parts::profile_id(name), source, false)
+        self.set_rules(profile_id(name), source, false)
     }
 
     fn set_rules(&mut self, id: PolicyId, source: Option<Source>, place: bool) -> PolicyChange {
@@ -166,26 +168,25 @@ impl Source {
     fn lower(&self, log_prefix: &str) -> Lowered {
         match self {
             Self::DefaultAllow(name) => {
-                parts::lower_profile(name, &ProfileSpec::default_allow(), log_prefix)
+                lower_profile(name, &ProfileSpec::default_allow(), log_prefix)
             }
-            Self::Written(resource) => {
-                let name = &resource.metadata.name;
-                match &resource.spec {
-                    Spec::GlobalNetworkPolicy(spec) => parts::lower_policy(name, spec, log_prefix),
-                    Spec::Profile(spec) => parts::lower_profile(name, spec, log_prefix),
-                    _ => Lowered::default(),
+            Self::Written(resource) => match (&resource.spec, PolicySource::of(resource)) {
+                (_, Some(policy)) => policy.lower(log_prefix),
+                (Spec::Profile(spec), None) => {
+                    lower_profile(&resource.metadata.name, spec, log_prefix)
                 }
-            }
+                (_, None) => Lowered::default(),
+            },
         }
     }
 
     fn logs(&self) -> bool {
         match self {
             Self::DefaultAllow(_) => false,
-            Self::Written(resource) => match &resource.spec {
-                Spec::GlobalNetworkPolicy(spec) => parts::policy_logs(spec),
-                Spec::Profile(spec) => parts::profile_logs(spec),
-                _ => false,
+            Self::Written(resource) => match (&resource.spec, PolicySource::of(resource)) {
+                (_, Some(policy)) => policy.logs(),
+                (Spec::Profile(spec), None) => profile_logs(spec),
+                (_, None) => false,
             },
         }
     }

@@ -2,7 +2,7 @@
 
 use crate::{selectors, set::SetDefinition};
 use ipnet::IpNet;
-use palisade_model::{EntityRule, PortSpec};
+use palisade_model::{EntityRule, Name, PortSpec};
 use palisade_policy::{
     ids::SetId,
     rule::{EntityMatch, PortMatch, PortRange},
@@ -13,8 +13,8 @@ use std::collections::BTreeMap;
 type Sets = BTreeMap<SetId, SetDefinition>;
 
 /// Folds selectors into sets (specification §3.3.5, §3.3.6).
-pub(super) fn lower(entity: &EntityRule, sets: &mut Sets) -> EntityMatch {
-    let positive = selectors::positive(entity);
+pub(super) fn lower(entity: &EntityRule, namespace: Option<&Name>, sets: &mut Sets) -> EntityMatch {
+    let positive = selectors::positive(entity, namespace);
     let ports = lower_ports(&entity.ports, positive.as_ref(), sets);
     let not_ports = lower_ports(&entity.not_ports, positive.as_ref(), sets);
     // Named ports alone imply the address: they are those of selected objects.

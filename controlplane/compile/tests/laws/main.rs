@@ -37,7 +37,7 @@ fn world_of(edits: &[Edit]) -> World {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(96))]
+    #![proptest_config(ProptestConfig::with_cases(192))]
 
     #[test]
     fn incremental_equals_from_scratch_after_every_edit(

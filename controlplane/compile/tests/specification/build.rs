@@ -30,20 +30,61 @@ impl Given {
         Self::nothing().endpoint("h0", json!({"interfaceName": "eth0"}))
     }
 
-    pub(crate) fn resource(mut self, kind: &str, name: &str, labels: Value, spec: Value) -> Self {
+    pub(crate) fn resource(self, kind: &str, name: &str, labels: Value, spec: Value) -> Self {
+        self.with(kind, json!({"name": name, "labels": labels}), spec)
+    }
+
+    /// In a namespace.
+    pub(crate) fn namespaced(
+        self,
+        kind: &str,
+        (namespace, name): (&str, &str),
+        spec: Value,
+    ) -> Self {
+        self.with(kind, json!({"name": name, "namespace": namespace}), spec)
+    }
+
+    /// A workload on the node, labelled `name=<workload>`, under the account and the profile of its namespace.
+    pub(crate) fn workload(self, namespace: &str, workload: &str, mut spec: Value) -> Self {
+        spec["node"] = json!("n");
+        spec["orchestrator"] = json!("vm");
+        spec["workload"] = json!(workload);
+        spec["endpoint"] = json!("eth0");
+        let metadata = json!({
+            "name": format!("n-vm-{workload}-eth0"),
+            "namespace": namespace,
+            "labels": {"name": workload},
+        });
+        self.with("WorkloadEndpoint", metadata, spec)
+    }
+
+    /// A set of a namespace that holds the client, labelled `kind=<kind>`.
+    pub(crate) fn with_labelled_set(self, namespace: &str, kind: &str) -> Self {
+        let metadata = json!({"name": "s", "namespace": namespace, "labels": {"kind": kind}});
+        self.with("NetworkSet", metadata, json!({"nets": [CLIENT]}))
+    }
+
+    fn with(self, kind: &str, metadata: Value, spec: Value) -> Self {
         let group = match kind {
             "PalisadeConfiguration" => "palisade.dev/v1",
             _ => "projectcalico.org/v3",
         };
-        let document = json!({
+        self.document(&json!({
             "apiVersion": group,
             "kind": kind,
-            "metadata": {"name": name, "labels": labels},
+            "metadata": metadata,
             "spec": spec,
-        });
-        let resource = decode(&document).expect("a valid resource").resource;
+        }))
+    }
+
+    pub(crate) fn document(mut self, document: &Value) -> Self {
+        let resource = decode(document).expect("a valid resource").resource;
         self.0.set(resource.id(), Some(Arc::new(resource)));
         self
+    }
+
+    pub(crate) fn world(&self) -> &World {
+        &self.0
     }
 
     pub(crate) fn endpoint(self, name: &str, mut spec: Value) -> Self {
@@ -85,6 +126,9 @@ impl Given {
             interfaces: [
                 (IfName::new("eth0"), interface(&[HOST, HOST6])),
                 (IfName::new("eth1"), interface(&["198.51.100.1"])),
+                (IfName::new("cali0"), interface(&[])),
+                (IfName::new("cali1"), interface(&[])),
+                (IfName::new("cali9"), interface(&[])),
                 (IfName::new("lo"), interface(&["127.0.0.1", "::1"])),
             ]
             .into(),

@@ -1,7 +1,10 @@
 //! The oracle cases of specification §11.3 that concern hosts, through compiler and evaluator. Where Palisade differs
-//! on purpose, the case is tested both ways.
+//! on purpose, the case is tested both ways. Those of workloads, namespaces and staged policies have files of their own.
 
 mod build;
+mod namespaces;
+mod staged;
+mod workloads;
 
 use build::{But, CLIENT, Given, echo_in, forwarded, icmp6, tcp_in, tcp_out, v6};
 use palisade_policy::{
