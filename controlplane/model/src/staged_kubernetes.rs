@@ -106,6 +106,10 @@ impl RawSpec for RawStagedKubernetesNetworkPolicy {
         at: &At<'_>,
         report: &mut Report,
     ) -> Option<Spec> {
+        report.warn(
+            at,
+            "kept and never evaluated: there are no pods here; write a StagedNetworkPolicy",
+        );
         match self.staged_action.as_deref().unwrap_or_default() {
             "" => self.staged_action = Some("Set".to_owned()),
             "Set" | "Learn" | "Ignore" => {}

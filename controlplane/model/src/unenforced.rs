@@ -1,6 +1,5 @@
 //! What is valid but cannot be enforced by this build: a write that needs it is refused, never silently kept.
 
-use crate::kind::Kind;
 use crate::path::{At, FieldPath};
 use crate::policy::PolicySpec;
 use crate::resource::{Resource, Spec};
@@ -16,42 +15,10 @@ pub struct Unenforced {
     pub reason: &'static str,
 }
 
-/// Kinds of which nothing is enforced, with the reason.
-const KINDS: &[(Kind, &str)] = &[
-    (
-        Kind::NetworkPolicy,
-        "policies of namespaces are not enforced by this build yet",
-    ),
-    (
-        Kind::StagedGlobalNetworkPolicy,
-        "staged policies are not evaluated by this build yet",
-    ),
-    (
-        Kind::StagedNetworkPolicy,
-        "staged policies are not evaluated by this build yet",
-    ),
-    (
-        Kind::StagedKubernetesNetworkPolicy,
-        "there are no pods here; write a StagedNetworkPolicy",
-    ),
-    (
-        Kind::NetworkSet,
-        "sets of namespaces are not known to the compiler of this build yet",
-    ),
-    (
-        Kind::WorkloadEndpoint,
-        "workload endpoints are not policed by this build yet",
-    ),
-];
-
 /// Every field of a resource that this build accepts but does not enforce. Empty: the resource may be written.
 pub fn unenforced(resource: &Resource) -> Vec<Unenforced> {
     let mut found = Vec::new();
     let spec = At::ROOT.field("spec");
-    let kinds = KINDS.iter().filter(|(kind, _)| *kind == resource.kind());
-    for (_, reason) in kinds {
-        add(&At::ROOT.field("kind"), reason, &mut found);
-    }
     match &resource.spec {
         Spec::GlobalNetworkPolicy(policy) | Spec::NetworkPolicy(policy) => {
             in_policy(policy, &spec, &mut found);
@@ -65,6 +32,11 @@ pub fn unenforced(resource: &Resource) -> Vec<Unenforced> {
             in_rules(&profile.ingress, &spec.field("ingress"), &mut found);
             in_rules(&profile.egress, &spec.field("egress"), &mut found);
         }
+        Spec::WorkloadEndpoint(endpoint) if !endpoint.allowed_sources.is_empty() => add(
+            &spec.field("allowSpoofedSourcePrefixes"),
+            "nodes let no workload use addresses that are not routed to it; the endpoint would count as missing",
+            &mut found,
+        ),
         Spec::StagedKubernetesNetworkPolicy
         | Spec::GlobalNetworkSet(_)
         | Spec::NetworkSet(_)
@@ -87,13 +59,6 @@ fn add(at: &At<'_>, reason: &'static str, found: &mut Vec<Unenforced>) {
 }
 
 fn in_policy(policy: &PolicySpec, at: &At<'_>, found: &mut Vec<Unenforced>) {
-    if policy.service_account_selector.is_some() {
-        add(
-            &at.field("serviceAccountSelector"),
-            "service accounts are not known to this build yet",
-            found,
-        );
-    }
     in_rules(&policy.ingress, &at.field("ingress"), found);
     in_rules(&policy.egress, &at.field("egress"), found);
 }
@@ -118,13 +83,6 @@ fn in_entity(entity: &EntityRule, at: &At<'_>, found: &mut Vec<Unenforced>) {
         add(
             &at.field("services"),
             "no orchestrator registers services here, so the rule would never match",
-            found,
-        );
-    }
-    if entity.service_accounts.is_some() {
-        add(
-            &at.field("serviceAccounts"),
-            "service accounts are not known to this build yet",
             found,
         );
     }

@@ -273,6 +273,20 @@ fn what_is_not_enforced_is_named_by_field() {
         ),
         ["spec.ingress[1].http", "spec.ingress[1].source.services"]
     );
+    let workload = |spoofs: Value| {
+        json!({
+            "apiVersion": "projectcalico.org/v3",
+            "kind": "WorkloadEndpoint",
+            "metadata": {"name": "n-vm-a-eth0", "namespace": "red"},
+            "spec": {"node": "n", "orchestrator": "vm", "workload": "a", "endpoint": "eth0",
+                "allowSpoofedSourcePrefixes": spoofs},
+        })
+    };
+    let of = |document: &Value| unenforced(&decode(document).expect("valid").resource);
+    assert_eq!(of(&workload(json!([]))), []);
+    let found = of(&workload(json!(["192.0.2.0/24"])));
+    assert_eq!(found.len(), 1);
+    assert_eq!(found[0].path.to_string(), "spec.allowSpoofedSourcePrefixes");
 }
 
 #[test]
