@@ -82,18 +82,18 @@ pub struct Judgement {
 /// # Errors
 /// What [`InterpretError`] says: the ruleset is not one that the kernel holds, or not ours.
 pub fn judge(ruleset: &Ruleset, packet: &Packet) -> Result<Judgement, InterpretError> {
-    judge_given(ruleset, packet, Given::default())
+    judge_given(ruleset, packet, &Given::default())
 }
 
-/// The same, saying what stands where protocols without ports have other things, and what mark the packet has. No
-/// verdict of ours depends on either.
+/// The same, saying what no verdict of ours depends on: what stands where protocols without ports have other things,
+/// what mark the packet has, where it would have left untranslated.
 ///
 /// # Errors
 /// As [`judge`].
 pub fn judge_given(
     ruleset: &Ruleset,
     packet: &Packet,
-    given: Given,
+    given: &Given,
 ) -> Result<Judgement, InterpretError> {
     let mut journey = Journey {
         facts: Facts::new(packet, given),

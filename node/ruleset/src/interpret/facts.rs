@@ -22,12 +22,15 @@ pub enum Opaque {
 }
 
 /// What a verdict must not depend on.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Given {
     /// What stands where ports would.
     pub opaque: Opaque,
     /// The packet's mark when it comes.
     pub mark: u32,
+    /// Where a packet of a local process would have left, had its destination not been translated: until after the hook
+    /// `output` the kernel knows no better. Absent: where it leaves.
+    pub routed: Option<IfName>,
 }
 
 impl Default for Given {
@@ -35,6 +38,7 @@ impl Default for Given {
         Self {
             opaque: Opaque::Absent,
             mark: 0,
+            routed: None,
         }
     }
 }
@@ -56,12 +60,14 @@ pub(super) struct Facts {
     pub(super) mark: u32,
     /// Kept out of connection tracking, and so of translation.
     pub(super) notrack: bool,
+    /// While the destination may still be translated.
+    routed: Option<IfName>,
     source_port: Option<u16>,
     destination_port: Option<u16>,
 }
 
 impl Facts {
-    pub(super) fn new(packet: &Packet, given: Given) -> Self {
+    pub(super) fn new(packet: &Packet, given: &Given) -> Self {
         let (input, output, local) = match &packet.way {
             Way::In { interface } => (Some(interface.clone()), None, false),
             Way::Out { interface } => (None, Some(interface.clone()), true),
@@ -88,6 +94,7 @@ impl Facts {
             dnat: None,
             mark: given.mark,
             notrack: false,
+            routed: given.routed.clone(),
             source_port,
             destination_port,
         }
@@ -110,6 +117,11 @@ impl Facts {
         let has_entry =
             tracked && !self.notrack && !matches!(packet.ct, CtState::Invalid | CtState::Untracked);
         self.dnat = has_entry.then_some(packet.original_destination.is_some());
+        if let Way::Out { interface } = &packet.way {
+            let routed = self.routed.as_ref().filter(|_| base.hook == Hook::Output);
+            let routed = routed.filter(|_| packet.original_destination.is_some());
+            self.output = Some(routed.unwrap_or(interface).clone());
+        }
         self.destination = packet.destination;
         let has_ports = packet.protocol.has_ports() || packet.protocol == Protocol::UDPLITE;
         if has_ports {

@@ -1,21 +1,22 @@
 //! A policy rule becomes nft rules: each one a conjunction, several where the rule has alternatives or both families.
 
 use super::{
-    part::{immutable, nets_test, ports_test},
+    part::{nets_test, ports_test},
     selector::{Selectors, Use},
 };
-use crate::ir::{End, Expression, Key, LogTo, Rule as NftRule, SetName, Table, Verdict};
+use crate::ir::{End, Expression, Key, Rule as NftRule, SetName, Table};
 use palisade_policy::{
-    config::LogLimit,
     fault::Reason,
     ids::SetId,
-    rule::{Action, EntityMatch, Family, Match, PortMatch, Protocol, Rule, family_of},
+    rule::{EntityMatch, Family, Match, PortMatch, Protocol, Rule, family_of},
     view::View,
 };
 use std::collections::BTreeMap;
 
+mod action;
 mod condition;
 
+pub(super) use action::Allow;
 pub(super) use condition::{depends_on, is_bare, may_match, wants_ports};
 use condition::{icmp_tests, known, protocol_tests};
 
@@ -55,33 +56,7 @@ pub(super) struct Context<'a> {
     pub(super) hook: &'static str,
 }
 
-/// What an allow rule does.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Allow {
-    /// Ends the stage.
-    Accept,
-    /// And says so to later stages, by a bit of the mark.
-    Mark {
-        /// Which.
-        bit: u32,
-    },
-    /// And keeps the packet out of connection tracking.
-    Untrack {
-        /// Which says so to later stages.
-        bit: u32,
-    },
-}
-
 impl Context<'_> {
-    /// How a denied packet ends.
-    pub(super) const fn deny(&self) -> Expression {
-        if self.rejects {
-            Expression::Reject
-        } else {
-            Expression::Verdict(Verdict::Drop)
-        }
-    }
-
     /// Adds the rule where nothing may have been decided about the protocol.
     pub(super) fn lower_whole(&mut self, rule: &Rule, to: &mut Vec<NftRule>) -> Result<(), Reason> {
         let protocols = depends_on(&rule.matches);
@@ -125,37 +100,6 @@ impl Context<'_> {
             }
         }
         Ok(())
-    }
-
-    /// A chain of its own where an allow is more than a verdict, so that it can be the element of a map.
-    fn allowed(&mut self) -> Verdict {
-        let accept = Expression::Verdict(Verdict::Accept);
-        let mark = |bit| Expression::SetMark {
-            mask: bit,
-            value: bit,
-        };
-        let expressions = match self.allow {
-            Allow::Accept => return Verdict::Accept,
-            Allow::Mark { bit } => vec![mark(bit), accept],
-            Allow::Untrack { bit } => vec![mark(bit), Expression::Notrack, accept],
-        };
-        let rules = vec![NftRule::new(expressions)];
-        Verdict::Goto(immutable(&mut self.part, "allow", self.hook, rules))
-    }
-
-    fn act(&mut self, action: &Action, expressions: &mut Vec<Expression>) {
-        match action {
-            Action::Allow => expressions.push(Expression::Verdict(self.allowed())),
-            Action::Deny => expressions.push(self.deny()),
-            Action::Pass => expressions.push(Expression::Verdict(Verdict::Return)),
-            Action::Log { prefix } => {
-                expressions.extend(self.view.config.log_limit.map(limit));
-                expressions.push(Expression::Log {
-                    prefix: prefix.clone(),
-                    to: LogTo::Kernel,
-                });
-            }
-        }
     }
 
     /// The families that need a rule each; `None`: one rule serves both.
@@ -380,14 +324,5 @@ const fn cost(expression: &Expression) -> u8 {
             key: Key::Port(_), ..
         } => 3,
         _ => 4,
-    }
-}
-
-/// A burst of nothing is the kernel's default.
-fn limit(limit: LogLimit) -> Expression {
-    Expression::Limit {
-        rate: limit.rate,
-        seconds: limit.seconds,
-        burst: if limit.burst == 0 { 5 } else { limit.burst },
     }
 }

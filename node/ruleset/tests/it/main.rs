@@ -1,6 +1,8 @@
 //! The laws of rulesets: what is lowered judges as the policy says, and plans lead where they should.
 
+mod faults;
 mod goldens;
 mod ladder;
 mod plans;
+mod views;
 mod worlds;

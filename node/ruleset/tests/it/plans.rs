@@ -153,7 +153,7 @@ fn main_of(ruleset: &mut Ruleset) -> &mut palisade_ruleset::ir::Table {
 
 #[test]
 fn foreign_changes_are_repaired() {
-    let view = crate::goldens::small_view();
+    let view = crate::views::small_view();
     let desired = lowered(&view, 1, &mut LowerCache::new());
     let mut actual = desired.clone();
     let table = main_of(&mut actual);
@@ -183,7 +183,7 @@ fn foreign_changes_are_repaired() {
 
 #[test]
 fn a_set_of_the_wrong_kind_costs_the_table() {
-    let view = crate::goldens::small_view();
+    let view = crate::views::small_view();
     let desired = lowered(&view, 1, &mut LowerCache::new());
     let mut actual = desired.clone();
     let sets = &mut main_of(&mut actual).sets;
@@ -197,7 +197,7 @@ fn a_set_of_the_wrong_kind_costs_the_table() {
 
 #[test]
 fn dangling_plans_are_refused() {
-    let mut ruleset = lowered(&crate::goldens::small_view(), 1, &mut LowerCache::new());
+    let mut ruleset = lowered(&crate::views::small_view(), 1, &mut LowerCache::new());
     let before = ruleset.clone();
     let plan = Plan {
         ops: vec![Op::DeleteChain {
@@ -211,10 +211,10 @@ fn dangling_plans_are_refused() {
 
 #[test]
 fn replacing_one_policy_of_many_touches_one_bucket() {
-    let mut view = crate::goldens::wide_view(1000);
+    let mut view = crate::views::wide_view(1000);
     let mut cache = LowerCache::new();
     let actual = lowered(&view, 1, &mut cache);
-    let policy = crate::goldens::port_policy(500, "s:02");
+    let policy = crate::views::port_policy(500, "s:02");
     view.policies
         .insert(PolicyId::from("gnp/p0500"), Arc::new(policy));
     let desired = lowered(&view, 1, &mut cache);
@@ -238,7 +238,7 @@ fn replacing_one_policy_of_many_touches_one_bucket() {
 
 #[test]
 fn a_member_of_a_large_set_is_one_element() {
-    let mut view = crate::goldens::wide_view(2);
+    let mut view = crate::views::wide_view(2);
     let mut cache = LowerCache::new();
     let mut actual = lowered(&view, 1, &mut cache);
     let id = SetId::from("s:01");
@@ -262,7 +262,7 @@ fn a_member_of_a_large_set_is_one_element() {
 
 #[test]
 fn members_that_are_there_already_are_refused_and_nothing_is_left() {
-    let mut ruleset = lowered(&crate::goldens::small_view(), 1, &mut LowerCache::new());
+    let mut ruleset = lowered(&crate::views::small_view(), 1, &mut LowerCache::new());
     let before = ruleset.clone();
     let set = SetName::new("failsafe_in");
     let table = &before.tables[&TableName::Main];
