@@ -7,3 +7,4 @@ mod namespace;
 mod packets;
 mod refusal;
 mod round_trip;
+mod stages;
