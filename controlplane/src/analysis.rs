@@ -1,7 +1,8 @@
 //! `AnalysisService`: questions about policy, answered by the evaluator and the selector.
 
 use crate::{failure::of_store, hub::Hub, resources::PREFIX};
-use palisade_model::{Kind, Resource, ResourceId, Spec};
+use palisade_compile::effective_labels;
+use palisade_model::{Kind, Name, Resource, ResourceId, Spec};
 use palisade_policy::{
     evaluate::{Judgement, Verdict, evaluate},
     frame::Assembler,
@@ -23,6 +24,13 @@ use tonic::{Request, Response, Status};
 
 /// Resources read at once.
 const PAGE: usize = 1000;
+/// Kinds that selectors pick, in order of the answer.
+const SELECTED: [Kind; 4] = [
+    Kind::HostEndpoint,
+    Kind::WorkloadEndpoint,
+    Kind::GlobalNetworkSet,
+    Kind::NetworkSet,
+];
 
 /// The service.
 pub struct Analysis {
@@ -75,16 +83,21 @@ impl AnalysisService for Analysis {
         let mut profiles = BTreeMap::new();
         for (id, resource) in self.read(Kind::Profile).await? {
             if let Spec::Profile(profile) = resource.spec {
-                profiles.insert(id.name, profile.labels_to_apply);
+                profiles.insert(id.name, profile);
             }
         }
         let mut resources = Vec::new();
-        for kind in [Kind::HostEndpoint, Kind::GlobalNetworkSet] {
+        for kind in SELECTED {
             for (id, resource) in self.read(kind).await? {
-                if selector.matches(&effective_labels(&resource, &profiles)) {
+                let labels = effective_labels(&resource, |name| profiles.get(name));
+                if labels.is_some_and(|labels| selector.matches(&labels)) {
                     resources.push(SelectedResource {
                         kind: kind.to_string(),
-                        namespace: String::new(),
+                        namespace: id
+                            .namespace
+                            .as_ref()
+                            .map(Name::to_string)
+                            .unwrap_or_default(),
                         name: id.name.to_string(),
                     });
                 }
@@ -92,28 +105,6 @@ impl AnalysisService for Analysis {
         }
         Ok(Response::new(SelectResponse { resources }))
     }
-}
-
-type Labels = BTreeMap<String, String>;
-
-/// Own labels win, then those of the first profile that gives the key.
-fn effective_labels(
-    resource: &Resource,
-    profiles: &BTreeMap<palisade_model::Name, Labels>,
-) -> Labels {
-    let mut labels = resource.metadata.labels.clone();
-    if let Spec::HostEndpoint(endpoint) = &resource.spec {
-        for inherited in endpoint
-            .profiles
-            .iter()
-            .filter_map(|name| profiles.get(name))
-        {
-            for (key, value) in inherited {
-                labels.entry(key.clone()).or_insert_with(|| value.clone());
-            }
-        }
-    }
-    labels
 }
 
 impl Analysis {

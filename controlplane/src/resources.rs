@@ -5,6 +5,7 @@
 //! which is the revision of the key's last write.
 
 mod built_in;
+mod delete;
 mod plan;
 mod problems;
 mod read;

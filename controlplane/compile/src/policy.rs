@@ -9,14 +9,6 @@ use palisade_model::{Kind, Metadata, PolicySpec, Resource, ResourceId, Spec};
 use palisade_policy::ids::PolicyId;
 use palisade_selector::Selector;
 
-/// Kinds of policy resources.
-pub(crate) const KINDS: [Kind; 4] = [
-    Kind::GlobalNetworkPolicy,
-    Kind::NetworkPolicy,
-    Kind::StagedGlobalNetworkPolicy,
-    Kind::StagedNetworkPolicy,
-];
-
 /// A policy resource.
 pub(crate) struct PolicySource<'a> {
     metadata: &'a Metadata,

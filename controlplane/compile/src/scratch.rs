@@ -6,7 +6,7 @@ use crate::{
     lower::Lowered,
     object::Object,
     order::{PolicyPlace, TierPlace, classes},
-    policy::{self, PolicySource},
+    policy::PolicySource,
     profile::{class_profiles, lower_profile, profile_id},
     set::SetDefinition,
     world::World,
@@ -64,7 +64,7 @@ fn endpoints(world: &World) -> impl Iterator<Item = (&Resource, EndpointSource<'
 }
 
 fn policies(world: &World) -> impl Iterator<Item = PolicySource<'_>> {
-    policy::KINDS
+    Kind::POLICIES
         .into_iter()
         .flat_map(|kind| world.of_kind(kind))
         .filter_map(PolicySource::of)

@@ -154,6 +154,14 @@ impl Kind {
         all
     };
 
+    /// Kinds whose resources belong to a tier.
+    pub const POLICIES: [Kind; 4] = [
+        Kind::GlobalNetworkPolicy,
+        Kind::NetworkPolicy,
+        Kind::StagedGlobalNetworkPolicy,
+        Kind::StagedNetworkPolicy,
+    ];
+
     /// The kind a person means: singular, plural or short name, in any case.
     pub fn parse(text: &str) -> Option<Self> {
         let is = |name: &str| name.eq_ignore_ascii_case(text);

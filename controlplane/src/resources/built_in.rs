@@ -1,8 +1,10 @@
-//! Resources that always exist: three tiers, and the profile that allows everything.
+//! Resources that always exist: three tiers, the profile that allows everything, and what the cluster says of itself.
 
 use super::stored::{self, Stamps};
 use crate::failure::of_store;
-use palisade_model::{BUILT_IN_TIERS, DEFAULT_ALLOW_PROFILE, Kind, Name, ResourceId};
+use palisade_model::{
+    BUILT_IN_TIERS, CLUSTER_INFORMATION, DEFAULT_ALLOW_PROFILE, Kind, Name, ResourceId,
+};
 use palisade_store::{Compare, Op, Store, Txn};
 use serde_json::{Value, json};
 use tonic::Status;
@@ -14,7 +16,7 @@ pub(super) fn is_built_in(id: &ResourceId) -> bool {
             .iter()
             .any(|(name, _)| *name == id.name.as_str()),
         Kind::Profile => id.name.as_str() == DEFAULT_ALLOW_PROFILE,
-        _ => false,
+        kind => kind.is_read_only(),
     }
 }
 
@@ -38,30 +40,75 @@ fn documents() -> Vec<(Kind, &'static str, Value)> {
 /// The store's.
 pub async fn install(store: &dyn Store) -> Result<(), Status> {
     for (kind, name, spec) in documents() {
-        let document = json!({
-            "apiVersion": "projectcalico.org/v3",
-            "kind": kind.as_str(),
-            "metadata": { "name": name },
-            "spec": spec,
-        });
-        let refused = || Status::internal(format!("built-in {kind} `{name}` is not valid"));
-        let mut json = palisade_model::decode(&document)
-            .map_err(|_| refused())?
-            .json;
-        let key = stored::key(&ResourceId::global(
-            kind,
-            Name::new(name).ok_or_else(refused)?,
-        ));
-        if store.get(&key, None).await.map_err(of_store)?.is_some() {
-            continue;
-        }
-        Stamps::new().stamp(&mut json);
-        let txn = Txn {
-            compare: vec![Compare::Absent(key.clone())],
-            then: vec![Op::Put(key, stored::encode(&json)?)],
-        };
-        // Failed: another replica was faster.
-        store.txn(txn).await.map_err(of_store)?;
+        install_one(store, kind, name, |old| match old {
+            Some(_) => None,
+            None => Some(spec),
+        })
+        .await?;
     }
+    install_one(
+        store,
+        Kind::ClusterInformation,
+        CLUSTER_INFORMATION,
+        |old| Some(cluster_information(old)),
+    )
+    .await
+}
+
+/// Calico's words for what there is: whose cluster it is, made by what, and that nodes may follow the store. The
+/// identity outlives versions, and restored backups.
+fn cluster_information(old: Option<&Value>) -> Value {
+    let mut spec = old.cloned().unwrap_or_else(|| {
+        let guid = uuid::Uuid::new_v4().simple().to_string();
+        json!({ "clusterGUID": guid, "datastoreReady": true })
+    });
+    spec["clusterType"] = json!("palisade");
+    spec["calicoVersion"] = json!(concat!("palisade-v", env!("CARGO_PKG_VERSION")));
+    spec
+}
+
+/// Writes what `spec` makes of the stored spec, unless that is the same.
+async fn install_one(
+    store: &dyn Store,
+    kind: Kind,
+    name: &str,
+    spec: impl FnOnce(Option<&Value>) -> Option<Value>,
+) -> Result<(), Status> {
+    let refused = || Status::internal(format!("built-in {kind} `{name}` is not valid"));
+    let id = ResourceId::global(kind, Name::new(name).ok_or_else(refused)?);
+    let key = stored::key(&id);
+    let current = store.get(&key, None).await.map_err(of_store)?;
+    let old = current.as_ref().map(|item| stored::parse(&item.value));
+    let old = old.transpose()?;
+    let Some(spec) = spec(old.as_ref().and_then(|old| old.get("spec"))) else {
+        return Ok(());
+    };
+    let document = json!({
+        "apiVersion": "projectcalico.org/v3",
+        "kind": kind.as_str(),
+        "metadata": { "name": name },
+        "spec": spec,
+    });
+    let decoded = palisade_model::decode(&document).map_err(|_| refused())?;
+    let mut json = decoded.json;
+    let compare = match (&old, &current) {
+        (Some(old), Some(current)) => {
+            Stamps::replacing(old, &json).stamp(&mut json);
+            if json == *old {
+                return Ok(());
+            }
+            Compare::ModifiedAt(key.clone(), current.modified)
+        }
+        _ => {
+            Stamps::new().stamp(&mut json);
+            Compare::Absent(key.clone())
+        }
+    };
+    let txn = Txn {
+        compare: vec![compare],
+        then: vec![Op::Put(key, stored::encode(&json)?)],
+    };
+    // Failed: another replica was faster.
+    store.txn(txn).await.map_err(of_store)?;
     Ok(())
 }

@@ -79,15 +79,23 @@ fn refuse_repeated(documents: &[Document]) -> Result<(), Status> {
 }
 
 fn refuse_protected(documents: &[Document]) -> Result<(), Status> {
-    let protected = documents.iter().find(|document| {
-        document.id.kind == Kind::Profile && document.id.name.as_str() == DEFAULT_ALLOW_PROFILE
-    });
-    protected.map_or(Ok(()), |document| {
-        let subject = field(document.index, "metadata.name");
-        let message = "the profile is built in and cannot be written";
-        Err(problems::precondition(vec![PreconditionViolation::new(
-            "BUILT_IN", subject, message,
-        )]))
+    let refusal = |document: &Document| match document.id.kind {
+        kind if kind.is_read_only() => Some((
+            "READ_ONLY",
+            "kind",
+            format!("{kind} is written by the control plane alone"),
+        )),
+        Kind::Profile if document.id.name.as_str() == DEFAULT_ALLOW_PROFILE => {
+            let message = "the profile is built in and cannot be written".to_owned();
+            Some(("BUILT_IN", "metadata.name", message))
+        }
+        _ => None,
+    };
+    let refused = documents.iter().find_map(|d| Some((d, refusal(d)?)));
+    refused.map_or(Ok(()), |(document, (why, path, message))| {
+        let subject = field(document.index, path);
+        let violation = PreconditionViolation::new(why, subject, message);
+        Err(problems::precondition(vec![violation]))
     })
 }
 

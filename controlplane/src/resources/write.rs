@@ -1,35 +1,29 @@
 //! Writes: one transaction per request, tried again while others change the same resources.
 
 use super::{
-    Resources, built_in,
+    Resources,
     plan::{self, Document, Step, Verb},
-    problems, stored,
+    stored,
 };
 use crate::failure::{contended, of_store};
 use futures_util::future::try_join_all;
-use palisade_model::{Kind, ResourceId};
+use palisade_model::ResourceId;
 use palisade_proto::v1::{
     AppliedResource, ApplyOutcome, ApplyResourcesRequest, ApplyResourcesResponse,
-    CreateResourceRequest, CreateResourceResponse, DeleteResourceRequest, DeleteResourceResponse,
-    UpdateResourceRequest, UpdateResourceResponse,
+    CreateResourceRequest, CreateResourceResponse, UpdateResourceRequest, UpdateResourceResponse,
 };
-use palisade_store::{Compare, KeyValue, MAX_OPS, Op, Revision, Txn, TxnOutcome};
-use tonic::{Code, Status};
-use tonic_types::PreconditionViolation;
+use palisade_store::{Compare, KeyValue, MAX_OPS, Revision, Txn, TxnOutcome};
+use tonic::Status;
 
 /// How often a transaction is tried again when somebody else was faster.
-const ATTEMPTS: usize = 8;
+pub(super) const ATTEMPTS: usize = 8;
 /// The most documents of one request, in bytes.
 const MOST_BYTES: usize = 64 << 20;
-/// Policies looked at in one page when a tier is deleted.
-const PAGE: usize = 500;
-/// The most referrers that a refusal names.
-const REFERRERS: usize = 10;
 
 /// What became of a request's documents, and the revision it is true at.
-struct Written {
+pub(super) struct Written {
     steps: Vec<Step>,
-    revision: Revision,
+    pub(super) revision: Revision,
 }
 
 impl Resources {
@@ -102,22 +96,24 @@ impl Resources {
             )));
         }
         let documents = plan::decode(json)?;
-        let written = self.commit(&documents, verb, dry_run).await?;
+        let written = self.commit(&documents, verb, dry_run, &[]).await?;
         let answer = |(document, step)| describe(document, step, written.revision);
         let resources: Result<Vec<_>, _> =
             documents.iter().zip(&written.steps).map(answer).collect();
         Ok((resources?, written.revision))
     }
 
-    async fn commit(
+    /// Writes documents in one transaction, if all of `also` holds too.
+    pub(super) async fn commit(
         &self,
         documents: &[Document],
         verb: Verb,
         dry_run: bool,
+        also: &[Compare],
     ) -> Result<Written, Status> {
         let _shared = self.referents.read().await;
         for _ in 0..ATTEMPTS {
-            let (steps, txn) = self.plan(documents, verb).await?;
+            let (steps, mut txn) = self.plan(documents, verb).await?;
             // Nothing to do is true of what was read, at whatever revision the store is by now.
             if dry_run || txn.then.is_empty() {
                 let identity = self.store.identity().await.map_err(of_store)?;
@@ -126,6 +122,7 @@ impl Resources {
                     revision: identity.revision,
                 });
             }
+            txn.compare.extend_from_slice(also);
             match self.store.txn(txn).await.map_err(of_store)? {
                 TxnOutcome::Committed { revision } => return Ok(Written { steps, revision }),
                 TxnOutcome::Failed { .. } => {}
@@ -171,107 +168,6 @@ impl Resources {
             .get(&stored::key(id), None)
             .await
             .map_err(of_store)
-    }
-
-    pub(super) async fn delete(
-        &self,
-        request: DeleteResourceRequest,
-    ) -> Result<DeleteResourceResponse, Status> {
-        let id = stored::identity(request.r#ref)?;
-        if built_in::is_built_in(&id) {
-            let violation =
-                PreconditionViolation::new("BUILT_IN", id.to_string(), "it is built in");
-            return Err(problems::precondition(vec![violation]));
-        }
-        let (_exclusive, _shared);
-        if id.kind == Kind::Tier {
-            _exclusive = self.referents.write().await;
-            self.refuse_while_named(&id).await?;
-        } else {
-            _shared = self.referents.read().await;
-        }
-        let key = stored::key(&id);
-        for _ in 0..ATTEMPTS {
-            let Some(current) = self.find(&id).await? else {
-                let message = format!("{id} does not exist");
-                return Err(problems::about(
-                    Code::NotFound,
-                    id.kind.as_str(),
-                    id.name.as_str(),
-                    message,
-                ));
-            };
-            let version = current.modified;
-            if request.resource_version != 0 && request.resource_version != version.0 {
-                let given = request.resource_version.to_string();
-                return Err(problems::conflict(
-                    &id.to_string(),
-                    &given,
-                    &version.to_string(),
-                ));
-            }
-            let resource = Some(stored::present(
-                &id,
-                stored::parse(&current.value)?,
-                version,
-            )?);
-            if request.dry_run {
-                return Ok(DeleteResourceResponse {
-                    resource,
-                    revision: version.0,
-                });
-            }
-            let txn = Txn {
-                compare: vec![Compare::ModifiedAt(key.clone(), version)],
-                then: vec![Op::Delete(key.clone())],
-            };
-            if let TxnOutcome::Committed { revision } =
-                self.store.txn(txn).await.map_err(of_store)?
-            {
-                return Ok(DeleteResourceResponse {
-                    resource,
-                    revision: revision.0,
-                });
-            }
-        }
-        Err(contended())
-    }
-
-    /// A tier stays while policies belong to it.
-    async fn refuse_while_named(&self, tier: &ResourceId) -> Result<(), Status> {
-        let prefix = format!("{}{}/", super::PREFIX, Kind::GlobalNetworkPolicy);
-        let mut violations = Vec::new();
-        let mut after = None;
-        loop {
-            let page = self
-                .store
-                .range(prefix.as_bytes(), after.as_deref(), PAGE, None)
-                .await
-                .map_err(of_store)?;
-            for item in &page.items {
-                let json = stored::parse(&item.value)?;
-                let named = json.pointer("/spec/tier").and_then(|tier| tier.as_str());
-                if named == Some(tier.name.as_str()) {
-                    let policy = String::from_utf8_lossy(&item.key).replacen(&prefix, "", 1);
-                    let message =
-                        format!("policy `{}` belongs to it", policy.trim_start_matches("-/"));
-                    violations.push(PreconditionViolation::new(
-                        "REFERENCED",
-                        tier.to_string(),
-                        message,
-                    ));
-                }
-            }
-            after = page.items.last().map(|item| item.key.clone());
-            if !page.more || after.is_none() || violations.len() >= REFERRERS {
-                break;
-            }
-        }
-        violations.truncate(REFERRERS);
-        match violations.is_empty() {
-            true => Ok(()),
-            false => Err(problems::precondition(violations)),
-        }
     }
 }
 

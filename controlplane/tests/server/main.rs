@@ -1,6 +1,7 @@
 //! A control plane as its users meet it: real TLS on loopback, a real store, nodes that apply what they are sent.
 
 mod harness;
+mod kinds;
 mod nodes;
 mod process;
 mod resources;

@@ -1,0 +1,129 @@
+//! Deletion, and what forbids it: what is built in stays, and a tier while policies belong to it.
+
+use super::{Resources, built_in, problems, stored, write::ATTEMPTS};
+use crate::failure::{contended, of_store};
+use palisade_model::{Kind, ResourceId};
+use palisade_proto::v1::{DeleteResourceRequest, DeleteResourceResponse};
+use palisade_store::{Compare, Op, Txn, TxnOutcome};
+use tonic::{Code, Status};
+use tonic_types::PreconditionViolation;
+
+/// Policies looked at in one page when a tier is deleted.
+const PAGE: usize = 500;
+/// The most referrers that a refusal names.
+const REFERRERS: usize = 10;
+
+impl Resources {
+    pub(super) async fn delete(
+        &self,
+        request: DeleteResourceRequest,
+    ) -> Result<DeleteResourceResponse, Status> {
+        let id = stored::identity(request.r#ref)?;
+        if built_in::is_built_in(&id) {
+            let violation =
+                PreconditionViolation::new("BUILT_IN", id.to_string(), "it is built in");
+            return Err(problems::precondition(vec![violation]));
+        }
+        let (_exclusive, _shared);
+        if id.kind == Kind::Tier {
+            _exclusive = self.referents.write().await;
+            self.refuse_while_named(&id).await?;
+        } else {
+            _shared = self.referents.read().await;
+        }
+        let key = stored::key(&id);
+        for _ in 0..ATTEMPTS {
+            let Some(current) = self.find(&id).await? else {
+                let message = format!("{id} does not exist");
+                return Err(problems::about(
+                    Code::NotFound,
+                    id.kind.as_str(),
+                    id.name.as_str(),
+                    message,
+                ));
+            };
+            let version = current.modified;
+            if request.resource_version != 0 && request.resource_version != version.0 {
+                let given = request.resource_version.to_string();
+                return Err(problems::conflict(
+                    &id.to_string(),
+                    &given,
+                    &version.to_string(),
+                ));
+            }
+            let resource = Some(stored::present(
+                &id,
+                stored::parse(&current.value)?,
+                version,
+            )?);
+            if request.dry_run {
+                return Ok(DeleteResourceResponse {
+                    resource,
+                    revision: version.0,
+                });
+            }
+            let txn = Txn {
+                compare: vec![Compare::ModifiedAt(key.clone(), version)],
+                then: vec![Op::Delete(key.clone())],
+            };
+            if let TxnOutcome::Committed { revision } =
+                self.store.txn(txn).await.map_err(of_store)?
+            {
+                return Ok(DeleteResourceResponse {
+                    resource,
+                    revision: revision.0,
+                });
+            }
+        }
+        Err(contended())
+    }
+
+    /// A tier stays while policies of any kind belong to it.
+    async fn refuse_while_named(&self, tier: &ResourceId) -> Result<(), Status> {
+        let mut violations = Vec::new();
+        for kind in Kind::POLICIES {
+            self.members(tier, kind, &mut violations).await?;
+        }
+        violations.truncate(REFERRERS);
+        match violations.is_empty() {
+            true => Ok(()),
+            false => Err(problems::precondition(violations)),
+        }
+    }
+
+    /// Policies of a kind that belong to the tier; enough of them.
+    async fn members(
+        &self,
+        tier: &ResourceId,
+        kind: Kind,
+        found: &mut Vec<PreconditionViolation>,
+    ) -> Result<(), Status> {
+        let prefix = format!("{}{kind}/", super::PREFIX);
+        let mut after = None;
+        while found.len() < REFERRERS {
+            let page = self
+                .store
+                .range(prefix.as_bytes(), after.as_deref(), PAGE, None)
+                .await
+                .map_err(of_store)?;
+            for item in &page.items {
+                let json = stored::parse(&item.value)?;
+                let named = json.pointer("/spec/tier").and_then(|tier| tier.as_str());
+                if named == Some(tier.name.as_str()) {
+                    let policy = String::from_utf8_lossy(&item.key).replacen(&prefix, "", 1);
+                    let policy = policy.trim_start_matches("-/");
+                    found.push(PreconditionViolation::new(
+                        "REFERENCED",
+                        tier.to_string(),
+                        format!("{kind} `{policy}` belongs to it"),
+                    ));
+                }
+            }
+            after = page.items.last().map(|item| item.key.clone());
+            if !page.more || after.is_none() {
+                break;
+            }
+        }
+        Ok(())
+    }
+}
