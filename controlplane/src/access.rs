@@ -53,6 +53,27 @@ pub const METHODS: &[(&str, Allowed)] = &[
         "/palisade.v1.EnrollmentService/GetTrustBundle",
         Allowed::Enrolling,
     ),
+    (
+        "/palisade.v1.NamespaceService/DeleteIdentity",
+        Allowed::Admins,
+    ),
+    (
+        "/palisade.v1.NamespaceService/DeleteNamespace",
+        Allowed::Admins,
+    ),
+    (
+        "/palisade.v1.NamespaceService/ListIdentities",
+        Allowed::Users,
+    ),
+    (
+        "/palisade.v1.NamespaceService/ListNamespaces",
+        Allowed::Users,
+    ),
+    ("/palisade.v1.NamespaceService/PutIdentity", Allowed::Admins),
+    (
+        "/palisade.v1.NamespaceService/PutNamespace",
+        Allowed::Admins,
+    ),
     ("/palisade.v1.NodeSyncService/StreamView", Allowed::Nodes),
     ("/palisade.v1.ObserveService/GetNodeView", Allowed::Users),
     ("/palisade.v1.ObserveService/GetStatus", Allowed::Users),

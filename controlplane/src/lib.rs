@@ -6,6 +6,7 @@
 //! * [`compiler`] — from the store's changes to views;
 //! * [`hub`], [`session`], [`node_sync`] — from views to nodes; `session` is pure;
 //! * [`enrollment`], [`tokens`] — how a machine becomes a node;
+//! * [`namespaces`] — what orchestrators register;
 //! * [`observe`], [`analysis`], [`http`] — what is so, and why.
 #![forbid(unsafe_code)]
 
@@ -18,6 +19,7 @@ pub mod enrollment;
 mod failure;
 pub mod http;
 pub mod hub;
+pub mod namespaces;
 pub mod node_sync;
 pub mod observe;
 pub mod resources;

@@ -8,6 +8,7 @@ mod built_in;
 mod delete;
 mod plan;
 mod problems;
+mod profiles;
 mod read;
 mod stored;
 mod watch;

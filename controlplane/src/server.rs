@@ -9,6 +9,7 @@ use crate::{
     enrollment::Enrollment,
     http::Health,
     hub::Hub,
+    namespaces::Namespaces,
     node_sync::NodeSync,
     observe::Observe,
     resources::{self, Resources},
@@ -23,6 +24,7 @@ use palisade_proto::v1::{
     analysis_service_server::AnalysisServiceServer,
     certificate_service_server::CertificateServiceServer,
     enrollment_service_server::EnrollmentServiceServer,
+    namespace_service_server::NamespaceServiceServer,
     node_sync_service_server::NodeSyncServiceServer, observe_service_server::ObserveServiceServer,
     resource_service_server::ResourceServiceServer, token_service_server::TokenServiceServer,
 };
@@ -250,7 +252,11 @@ fn api_services(mut builder: Tonic<Layers>, parts: &Parts) -> anyhow::Result<Api
         .register_encoded_file_descriptor_set(palisade_proto::DESCRIPTORS)
         .build_v1()
         .context("the descriptors cannot be read")?;
-    let resources = ResourceServiceServer::new(Resources::new(Arc::clone(store)))
+    let written = Arc::new(Resources::new(Arc::clone(store)));
+    let namespaces = NamespaceServiceServer::new(Namespaces {
+        resources: Arc::clone(&written),
+    });
+    let resources = ResourceServiceServer::from_arc(written)
         .max_decoding_message_size(LARGEST_REQUEST)
         .max_encoding_message_size(LARGEST_ANSWER);
     let nodes = NodeSyncServiceServer::new(NodeSync {
@@ -273,6 +279,7 @@ fn api_services(mut builder: Tonic<Layers>, parts: &Parts) -> anyhow::Result<Api
     Ok(builder
         .add_service(reflection)
         .add_service(resources)
+        .add_service(namespaces)
         .add_service(nodes)
         .add_service(observe)
         .add_service(tokens)

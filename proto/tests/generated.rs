@@ -3,7 +3,7 @@
 
 use std::{fs, path::Path};
 
-const FILES: [&str; 7] = [
+const FILES: [&str; 8] = [
     "palisade/v1/resource.proto",
     "palisade/v1/policy.proto",
     "palisade/v1/sync.proto",
@@ -11,6 +11,7 @@ const FILES: [&str; 7] = [
     "palisade/v1/token.proto",
     "palisade/v1/observe.proto",
     "palisade/v1/analysis.proto",
+    "palisade/v1/namespace.proto",
 ];
 
 #[test]
@@ -25,6 +26,7 @@ fn generated_code_is_current() {
     .expect("descriptors written");
     let mut prost = prost_build::Config::new();
     prost.bytes([".palisade.v1.Put.body", ".palisade.v1.Chunk.data"]);
+    prost.btree_map([".palisade.v1"]);
     tonic_prost_build::configure()
         .out_dir(out.path())
         .client_mod_attribute(".", "#[cfg(feature = \"client\")]")

@@ -2,6 +2,7 @@
 
 mod harness;
 mod kinds;
+mod namespaces;
 mod nodes;
 mod process;
 mod resources;
