@@ -111,6 +111,67 @@ pub(crate) fn view(size: Size, clients: &[Ipv4Addr]) -> View {
     }
 }
 
+/// Makes a view ask for every stage: untracked, pre-DNAT and forward policy that denies one port, and a workload.
+pub(crate) fn add_stages(view: &mut View) {
+    let (early, workload) = (PolicyId::new("gnp/early"), EndpointId::new("wep/w0"));
+    let matches = Match {
+        protocol: Some(Protocol::UDP),
+        destination: EntityMatch {
+            ports: PortMatch {
+                ranges: vec![PortRange::single(OPEN_PORT - 1)],
+                sets: Vec::new(),
+            },
+            ..EntityMatch::default()
+        },
+        ..Match::default()
+    };
+    let deny = |direction| Rule {
+        id: rule_id::of_rule(&early, direction, &Action::Deny, &matches, 0),
+        action: Action::Deny,
+        matches: matches.clone(),
+    };
+    let policy = Policy {
+        ingress: vec![deny(Direction::Ingress)],
+        egress: vec![deny(Direction::Egress)],
+        staged: false,
+    };
+    view.policies.insert(early.clone(), Arc::new(policy));
+    let lists = [
+        (PolicyList::Untracked, Direction::Ingress),
+        (PolicyList::Untracked, Direction::Egress),
+        (PolicyList::PreDnat, Direction::Ingress),
+        (PolicyList::Forward, Direction::Ingress),
+        (PolicyList::Forward, Direction::Egress),
+    ];
+    for endpoint in view.endpoints.values_mut() {
+        for (list, direction) in lists {
+            let mut class = class(Direction::Ingress, [&early].into_iter());
+            (class.list, class.direction) = (list, direction);
+            for tier in &mut class.tiers {
+                tier.default = TierDefault::Pass;
+            }
+            let id = ClassId::of(&class);
+            view.classes.insert(id.clone(), Arc::new(class));
+            let classes = &mut Arc::make_mut(endpoint).classes;
+            classes.insert((list, direction), id);
+        }
+    }
+    let classes = [Direction::Ingress, Direction::Egress].map(|direction| {
+        let mut class = class(direction, [&early].into_iter());
+        class.endpoint = EndpointKind::Workload;
+        let id = ClassId::of(&class);
+        view.classes.insert(id.clone(), Arc::new(class));
+        ((PolicyList::Normal, direction), id)
+    });
+    let endpoint = Endpoint {
+        kind: EndpointKind::Workload,
+        interface: InterfaceMatch::Named(IfName::new("cali0")),
+        addresses: vec![IpAddr::V4(Ipv4Addr::new(10, 66, 0, 2))],
+        classes: classes.into(),
+    };
+    view.endpoints.insert(workload, Arc::new(endpoint));
+}
+
 /// A host with that interface.
 pub(crate) fn environment(address: Ipv4Addr) -> Environment {
     let interface = |address: Ipv4Addr| Interface {
