@@ -131,9 +131,13 @@ pub(crate) fn node_config(world: &World, settings: &Settings<'_>) -> NodeConfig 
         ipv6: settings.first(|spec| spec.ipv6_support).unwrap_or(true),
         mark_mask: settings.first(|spec| spec.mark_mask).unwrap_or(0xffff_0000),
         log_limit: Some(log_limit(settings)),
-        allow_vxlan_from_workloads: false,
-        allow_ipip_from_workloads: false,
-        vxlan_port: 4789,
+        allow_vxlan_from_workloads: settings
+            .first(|spec| spec.allow_vxlan_from_workloads)
+            .unwrap_or(false),
+        allow_ipip_from_workloads: settings
+            .first(|spec| spec.allow_ipip_from_workloads)
+            .unwrap_or(false),
+        vxlan_port: settings.first(|spec| spec.vxlan_port).unwrap_or(4789),
     }
 }
 

@@ -42,6 +42,12 @@ pub struct FelixConfigurationSpec {
     pub disable_conntrack_invalid_check: Option<bool>,
     /// What follows a workload's egress policy on its way to the host.
     pub default_endpoint_to_host_action: Option<EndpointToHostAction>,
+    /// True: workloads may send VXLAN.
+    pub allow_vxlan_from_workloads: Option<bool>,
+    /// True: workloads may send IPIP.
+    pub allow_ipip_from_workloads: Option<bool>,
+    /// UDP port of VXLAN, 1 to 65535.
+    pub vxlan_port: Option<u16>,
 }
 
 /// Which nodes a FelixConfiguration is for. A node's own wins over a selected one, that over the global one.

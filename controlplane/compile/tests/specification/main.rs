@@ -3,6 +3,7 @@
 
 mod build;
 mod namespaces;
+mod settings;
 mod staged;
 mod workloads;
 

@@ -34,12 +34,23 @@ fn two() -> Given {
         .workload("blue", "b", workload("blue", "cali1", BLUE))
 }
 
+/// Where packets from an address arrive: workloads cannot use another's.
+fn way_of(source: &str) -> &'static str {
+    match source {
+        RED => "cali0",
+        BLUE => "cali1",
+        _ => "eth0",
+    }
+}
+
 fn to_red(source: &str) -> Packet {
-    forwarded("cali1", "cali0").at_source(source).to(RED)
+    forwarded(way_of(source), "cali0").at_source(source).to(RED)
 }
 
 fn to_blue(source: &str) -> Packet {
-    forwarded("cali0", "cali1").at_source(source).to(BLUE)
+    forwarded(way_of(source), "cali1")
+        .at_source(source)
+        .to(BLUE)
 }
 
 fn allow_from(source: Value) -> Value {

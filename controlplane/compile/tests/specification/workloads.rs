@@ -47,7 +47,7 @@ fn profiles_decide_until_policy_selects_a_workload() {
             ),
         )
         .accepts(a_to_b())
-        .drops(a_to_b().at_source("10.66.0.9"));
+        .drops(forwarded("eth0", "cali1").to(B));
 }
 
 #[test]
@@ -100,7 +100,17 @@ fn case_33_tunnels_do_not_leave_a_workload() {
     };
     two()
         .drops(vxlan(a_to_b()))
+        .drops(a_to_b().over(Protocol(4)))
         .accepts(a_to_b().over(Protocol::UDP));
+    two()
+        .felix(json!({"allowVXLANPacketsFromWorkloads": true}))
+        .accepts(vxlan(a_to_b()))
+        .drops(a_to_b().over(Protocol(4)));
+    two()
+        .felix(json!({"allowIPIPPacketsFromWorkloads": true, "vxlanPort": 80}))
+        .accepts(a_to_b().over(Protocol(4)))
+        .accepts(vxlan(a_to_b()))
+        .drops(a_to_b().over(Protocol::UDP));
 }
 
 #[test]

@@ -71,6 +71,11 @@ impl RawSpec for RawFelixConfiguration {
             default_endpoint_to_host_action: self
                 .text("defaultEndpointToHostAction")
                 .map(to_host_action),
+            allow_vxlan_from_workloads: self.bool("allowVXLANPacketsFromWorkloads"),
+            allow_ipip_from_workloads: self.bool("allowIPIPPacketsFromWorkloads"),
+            vxlan_port: self
+                .int("vxlanPort")
+                .and_then(|port| u16::try_from(port).ok()),
         };
         for name in ["nftablesMarkMask", "iptablesMarkMask"] {
             let bits = self
