@@ -14,6 +14,12 @@ use crate::{
 use regex_lite::Regex;
 use std::collections::{BTreeMap, BTreeSet};
 
+mod addresses;
+mod precedence;
+
+pub use addresses::{Disagreement, disagreements};
+use precedence::precedes;
+
 /// Who governs what.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Resolution {
@@ -161,7 +167,7 @@ pub fn resolve(view: &View, environment: &Environment) -> Resolution {
             (_, InterfaceMatch::Any) => claim_default(&mut resolution, id),
             (EndpointKind::Workload, InterfaceMatch::Named(name)) => {
                 if resolution.is_workload(name) {
-                    claim(&mut resolution.workloads, id, [name.clone()])
+                    claim_workload(&mut resolution, id, name)
                 } else {
                     Err(Idle::HostInterface(name.clone()))
                 }
@@ -207,6 +213,26 @@ fn claim_default(resolution: &mut Resolution, id: &EndpointId) -> Result<Vec<IfN
             Ok(Vec::new())
         }
     }
+}
+
+fn claim_workload(
+    resolution: &mut Resolution,
+    id: &EndpointId,
+    name: &IfName,
+) -> Result<Vec<IfName>, Idle> {
+    match resolution.workloads.get(name).cloned() {
+        Some(other) if precedes(&other, id) => return Err(Idle::Outranked(other)),
+        Some(other) => {
+            let outranked = EndpointStatus {
+                state: EndpointState::Error(Idle::Outranked(id.clone())),
+                interfaces: Vec::new(),
+            };
+            resolution.status.insert(other, outranked);
+        }
+        None => {}
+    }
+    resolution.workloads.insert(name.clone(), id.clone());
+    Ok(vec![name.clone()])
 }
 
 fn claim(
@@ -262,3 +288,6 @@ fn status(claimed: Result<Vec<IfName>, Idle>, environment: &Environment) -> Endp
         state,
     }
 }
+
+#[cfg(test)]
+mod tests;
