@@ -3,7 +3,7 @@
 //! * [`run`] — what starts when;
 //! * [`sync`], [`session`] — the stream, and its protocol as a state machine;
 //! * [`reconcile`] — the one owner of kernel state; [`saved`] — the last good view on disk;
-//! * [`interfaces`] — links and addresses; [`servers`], [`connect`], [`certificate`] — the control plane and who we are to it;
+//! * [`interfaces`], [`machine`] — links and addresses; [`servers`], [`connect`], [`certificate`] — the control plane and who we are to it;
 //! * [`http`], [`metrics`], [`report`] — what others are told.
 
 #![forbid(unsafe_code)]
@@ -15,6 +15,7 @@ pub mod connect;
 pub mod durable;
 pub mod http;
 pub mod interfaces;
+pub mod machine;
 pub mod metrics;
 pub mod reconcile;
 pub mod report;

@@ -1,8 +1,9 @@
 //! Figures of the daemon, for `/metrics` and `/readyz`.
 
+use palisade_policy::resolve::EndpointState;
 use prometheus_client::{
     encoding::text::encode,
-    metrics::{counter::Counter, gauge::Gauge, histogram::Histogram},
+    metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
     registry::Registry,
 };
 use std::sync::{
@@ -33,6 +34,8 @@ pub struct Metrics {
     pub foreign_changes: Counter,
     /// 1 while the kernel is not as it should be.
     pub troubled: Gauge,
+    /// Endpoints of the view by state.
+    endpoints: Family<[(&'static str, &'static str); 1], Gauge>,
 }
 
 impl Default for Metrics {
@@ -52,6 +55,7 @@ impl Default for Metrics {
             apply_seconds: Histogram::new(buckets),
             foreign_changes: Counter::default(),
             troubled: Gauge::default(),
+            endpoints: Family::default(),
         };
         let mut registry = Registry::with_prefix("palisade_node");
         let m = &metrics;
@@ -84,6 +88,11 @@ impl Default for Metrics {
             "1 while the kernel is not as it should be",
             m.troubled.clone(),
         );
+        registry.register(
+            "endpoints",
+            "Endpoints of the view by state",
+            m.endpoints.clone(),
+        );
         metrics.registry = Arc::new(registry);
         metrics
     }
@@ -98,6 +107,23 @@ impl Metrics {
         text
     }
 
+    /// Counts endpoints by state.
+    pub fn count_endpoints<'a>(&self, states: impl IntoIterator<Item = &'a EndpointState>) {
+        let mut counts = [("up", 0), ("down", 0), ("error", 0)];
+        for state in states {
+            let [up, down, error] = &mut counts;
+            let (_, count) = match state {
+                EndpointState::Up => up,
+                EndpointState::Down => down,
+                EndpointState::Error(_) => error,
+            };
+            *count += 1;
+        }
+        for (state, count) in counts {
+            self.endpoints.get_or_create(&[("state", state)]).set(count);
+        }
+    }
+
     /// In sync and enforced, once.
     pub fn is_ready(&self) -> bool {
         self.ready.load(Ordering::Relaxed)
@@ -106,5 +132,26 @@ impl Metrics {
     /// Says so; true the first time.
     pub fn set_ready(&self) -> bool {
         !self.ready.swap(true, Ordering::Relaxed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use palisade_policy::resolve::Idle;
+
+    #[test]
+    fn endpoints_are_counted_by_state_and_none_of_a_state_is_said_too() {
+        let metrics = Metrics::default();
+        let error = EndpointState::Error(Idle::NoAddress);
+        metrics.count_endpoints([&EndpointState::Up, &error, &EndpointState::Up]);
+        let text = metrics.text();
+        for line in [
+            "palisade_node_endpoints{state=\"up\"} 2",
+            "palisade_node_endpoints{state=\"down\"} 0",
+            "palisade_node_endpoints{state=\"error\"} 1",
+        ] {
+            assert!(text.contains(line), "{text}");
+        }
     }
 }

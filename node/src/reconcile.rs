@@ -51,7 +51,7 @@ pub struct Seen {
 /// Something that people should know.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct Condition {
-    /// `Degraded`, `ForeignChange`, `PlainTier`.
+    /// `Degraded`, `ForeignChange`, `PlainTier`, `AddressMismatch`.
     pub kind: &'static str,
     /// One word for machines.
     pub reason: &'static str,

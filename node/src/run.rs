@@ -8,7 +8,8 @@ use crate::{
     certificate::{Certificate, enroll, enrollment_server, keep_renewed},
     connect::chain,
     durable, http,
-    interfaces::{Interfaces, watch_interfaces},
+    interfaces::watch_interfaces,
+    machine::{environment, follow},
     metrics::Metrics,
     reconcile::{self, Reconciler},
     servers::Remembered,
@@ -16,7 +17,6 @@ use crate::{
 };
 use anyhow::{Context, Result};
 use palisade_netfilter::{Feature, Netfilter, ReadError};
-use palisade_policy::packet::Environment;
 use std::{net::SocketAddr, sync::Arc};
 use tokio::{
     signal::unix::{SignalKind, signal},
@@ -44,7 +44,7 @@ pub async fn run(arguments: Run) -> Result<()> {
     let running = reconcile::start(dir, environment, metrics.clone()).await?;
     let reconciler = running.reconciler;
     tokio::spawn(tell_ready(reconciler.clone(), metrics.clone()));
-    tokio::spawn(follow_machine(
+    tokio::spawn(follow(
         interfaces,
         addresses.subscribe(),
         reconciler.clone(),
@@ -173,34 +173,6 @@ fn host_name() -> String {
         .nodename()
         .to_string_lossy()
         .to_lowercase()
-}
-
-fn environment(
-    interfaces: &watch::Receiver<Interfaces>,
-    addresses: &watch::Receiver<Vec<SocketAddr>>,
-) -> Environment {
-    Environment {
-        interfaces: interfaces.borrow().clone(),
-        control_plane: addresses.borrow().clone(),
-    }
-}
-
-/// Changes of the machine, without any control plane.
-async fn follow_machine(
-    mut interfaces: watch::Receiver<Interfaces>,
-    mut addresses: watch::Receiver<Vec<SocketAddr>>,
-    reconciler: Reconciler,
-) {
-    loop {
-        interfaces.mark_unchanged();
-        addresses.mark_unchanged();
-        let environment = environment(&interfaces, &addresses);
-        reconciler.environment(environment).await;
-        tokio::select! {
-            changed = interfaces.changed() => if changed.is_err() { return },
-            changed = addresses.changed() => if changed.is_err() { return },
-        }
-    }
 }
 
 /// Once in sync and enforced: a log line, and the service manager.

@@ -41,7 +41,8 @@ pub struct Enforcer<K> {
     /// What the kernel was last read to hold, or was read back to have become.
     actual: Ruleset,
     endpoints: BTreeMap<EndpointId, EndpointStatus>,
-    plain: Vec<Condition>,
+    /// What the view and the machine, as they are, make people know.
+    remarks: Vec<Condition>,
     trouble: Option<Condition>,
     foreign: Option<Condition>,
     read_back: Instant,
@@ -70,7 +71,7 @@ impl<K: Kernel> Enforcer<K> {
             },
             actual,
             endpoints: BTreeMap::new(),
-            plain: Vec::new(),
+            remarks: Vec::new(),
             trouble: None,
             foreign: None,
             read_back: Instant::now(),
@@ -106,7 +107,7 @@ impl<K: Kernel> Enforcer<K> {
 
     /// What is to be reported.
     pub fn seen(&self) -> Seen {
-        let mut conditions = self.plain.clone();
+        let mut conditions = self.remarks.clone();
         conditions.extend(self.trouble.clone());
         conditions.extend(self.foreign.clone());
         conditions.sort();

@@ -85,6 +85,8 @@ impl Publisher {
             changed
         });
         let seen = enforcer.seen();
+        self.metrics
+            .count_endpoints(seen.endpoints.values().map(|status| &status.state));
         self.seen.send_if_modified(|known| {
             let changed = *known != seen;
             *known = seen;

@@ -1,5 +1,6 @@
 //! The enforcer and a real kernel, in a network namespace of the test's own.
 
+use crate::namespace::{in_namespace, nft};
 use crate::view::{beyond_the_kernel, machine, position, transaction, view};
 use palisade_netfilter::Netfilter;
 use palisade_node::{
@@ -7,49 +8,6 @@ use palisade_node::{
     session::code,
 };
 use palisade_policy::item::{ItemId, ItemKind};
-use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
-use std::{
-    fs::File,
-    os::fd::AsFd,
-    process::Command,
-    sync::atomic::{AtomicU32, Ordering},
-};
-
-/// Runs in a namespace that is gone afterwards. False: that is not possible here, and was said.
-fn in_namespace(work: impl FnOnce() + Send + 'static) {
-    static NEXT: AtomicU32 = AtomicU32::new(0);
-    let number = NEXT.fetch_add(1, Ordering::Relaxed);
-    let name = format!("pal-node-{}-{number}", std::process::id());
-    let ip = |verb: &str| {
-        let done = Command::new("ip").args(["netns", verb, &name]).output();
-        done.is_ok_and(|output| output.status.success())
-    };
-    if !ip("add") {
-        assert!(
-            std::env::var_os("PALISADE_REQUIRE").is_none(),
-            "network namespaces are required"
-        );
-        eprintln!("SKIPPED: no network namespace can be made here (root and iproute2 are needed)");
-        return;
-    }
-    let handle = File::open(format!("/run/netns/{name}")).expect("made");
-    let done = std::thread::spawn(move || {
-        move_into_link_name_space(handle.as_fd(), Some(LinkNameSpaceType::Network))
-            .expect("entered");
-        work();
-    })
-    .join();
-    assert!(ip("delete"));
-    if let Err(panic) = done {
-        std::panic::resume_unwind(panic);
-    }
-}
-
-fn nft(arguments: &[&str]) -> String {
-    let output = Command::new("nft").args(arguments).output().expect("nft");
-    assert!(output.status.success(), "{output:?}");
-    String::from_utf8(output.stdout).expect("text")
-}
 
 #[test]
 fn a_saved_view_is_enforced_without_a_control_plane_and_adopted_at_restart() {

@@ -1,6 +1,8 @@
 //! The enforcer against a model of the kernel, and against a real one; certificates against a real authority.
 
+mod interfaces;
 mod kernel;
 mod model;
+mod namespace;
 mod renewal;
 mod view;

@@ -5,7 +5,13 @@
 use super::Enforcer;
 use crate::reconcile::{Condition, Kernel, Trouble, kernel_position};
 use palisade_netfilter::CommitError;
-use palisade_policy::{delta::Change, frame::delimited, view::Position};
+use palisade_policy::{
+    delta::Change,
+    frame::delimited,
+    ids::EndpointId,
+    resolve::{Disagreement, disagreements},
+    view::Position,
+};
 use palisade_ruleset::{apply, diff, ir::Ruleset, lower, patch::lower_members, plan::Plan};
 use std::{io, time::Instant};
 
@@ -84,9 +90,29 @@ impl<K: Kernel> Enforcer<K> {
         if !lowered.faults.is_empty() {
             return Err(Trouble::Faults(lowered.faults));
         }
+        let disagreements = disagreements(held.view(), &self.environment, &lowered.resolution);
+        let remarks = lowered.plain.iter().map(plain_tier);
+        let remarks = remarks
+            .chain(disagreements.iter().map(address_mismatch))
+            .collect();
         self.endpoints = lowered.resolution.status;
-        self.plain = lowered.plain.iter().map(plain_tier).collect();
+        self.remark(remarks);
         Ok(lowered.ruleset)
+    }
+
+    fn remark(&mut self, remarks: Vec<Condition>) {
+        for new in remarks
+            .iter()
+            .filter(|remark| !self.remarks.contains(remark))
+        {
+            tracing::warn!(
+                kind = new.kind,
+                reason = new.reason,
+                message = new.message,
+                "new condition"
+            );
+        }
+        self.remarks = remarks;
     }
 
     /// The kernel's own, as long as it names the same view: a newer revision of it is nothing to write.
@@ -159,5 +185,13 @@ fn plain_tier(plain: &palisade_ruleset::lower::PlainTier) -> Condition {
             "{tier} of endpoint `{}` ({:?}, {:?}) is judged rule by rule: {} rules",
             plain.endpoint, plain.list, plain.direction, plain.rules
         ),
+    }
+}
+
+fn address_mismatch((endpoint, told): (&EndpointId, &Disagreement)) -> Condition {
+    Condition {
+        kind: "AddressMismatch",
+        reason: "SelectorsMiss",
+        message: format!("endpoint `{endpoint}`: {told}"),
     }
 }

@@ -1,0 +1,335 @@
+//! Interfaces that come, go, change their names and addresses, and the kernel's rules after them.
+
+use crate::{
+    namespace::{in_namespace, ip},
+    view::{position, transaction, view},
+};
+use palisade_netfilter::Netfilter;
+use palisade_node::{
+    interfaces::watch_interfaces,
+    machine::{environment, follow},
+    metrics::Metrics,
+    reconcile::{self, Reconciler, Seen},
+    session::Outcome,
+};
+use palisade_policy::{
+    endpoint::{Endpoint, InterfaceMatch},
+    ids::EndpointId,
+    packet::Environment,
+    resolve::{EndpointState, Idle, resolve},
+    view::View,
+};
+use palisade_ruleset::{lower, lower::LowerCache};
+use std::{
+    collections::BTreeMap,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+use tokio::sync::watch;
+
+/// Nothing takes longer, unless it never happens.
+const DEADLINE: Duration = Duration::from_secs(60);
+
+/// Endpoints that all are judged alike; an id's interface is a name, `*`, or absent for a match by address.
+fn endpoints(of: &[(&str, Option<&str>, &[&str])]) -> View {
+    let mut view = view(&[80], &["10.0.0.2/32"]);
+    let like = view.endpoints.pop_first().expect("one").1;
+    view.endpoints = of
+        .iter()
+        .map(|(id, interface, addresses)| {
+            let endpoint = Endpoint {
+                interface: match interface {
+                    None => InterfaceMatch::ByAddress,
+                    Some("*") => InterfaceMatch::Any,
+                    Some(name) => InterfaceMatch::Named((*name).into()),
+                },
+                addresses: addresses
+                    .iter()
+                    .map(|a| a.parse().expect("address"))
+                    .collect(),
+                ..Endpoint::clone(&like)
+            };
+            (EndpointId::new(*id), Arc::new(endpoint))
+        })
+        .collect();
+    view
+}
+
+/// A daemon without a stream, which enforces a view.
+struct Daemon {
+    reconciler: Reconciler,
+    view: View,
+    _dir: tempfile::TempDir,
+    _control_plane: watch::Sender<Vec<std::net::SocketAddr>>,
+}
+
+impl Daemon {
+    async fn start(view: View) -> Self {
+        let dir = tempfile::tempdir().expect("a folder");
+        let interfaces = watch_interfaces().await.expect("readable");
+        let (sender, control_plane) = watch::channel(Vec::new());
+        let now = environment(&interfaces, &control_plane);
+        let running = reconcile::start(dir.path(), now, Metrics::default())
+            .await
+            .expect("started");
+        let reconciler = running.reconciler;
+        tokio::spawn(follow(interfaces, control_plane, reconciler.clone()));
+        let outcome = reconciler
+            .apply(transaction(None, &view, 1), Instant::now())
+            .await;
+        assert!(matches!(outcome, Outcome::Applied { .. }), "{outcome:?}");
+        Self {
+            reconciler,
+            view,
+            _dir: dir,
+            _control_plane: sender,
+        }
+    }
+
+    /// Waits until what is reported fits.
+    async fn until(&self, fits: impl FnMut(&Seen) -> bool) -> Seen {
+        let mut seen = self.reconciler.seen();
+        let found = tokio::time::timeout(DEADLINE, seen.wait_for(fits)).await;
+        match found {
+            Ok(found) => found.expect("goes on").clone(),
+            Err(_) => panic!("still {:?}", self.reconciler.seen().borrow()),
+        }
+    }
+
+    /// Waits until the machine, as it is read now, is taken into account; then compares the kernel with what is asked
+    /// for, whole: nothing is missing, nothing is left over.
+    async fn converges(&self) -> Seen {
+        let now = watch_interfaces().await.expect("readable").borrow().clone();
+        let seen = self.until(|seen| seen.environment.interfaces == now).await;
+        let at = position(&self.view, 1);
+        assert_eq!(self.reconciler.standing().borrow().enforced, Some(at));
+        let environment = Environment {
+            interfaces: now,
+            control_plane: Vec::new(),
+        };
+        let desired = lower(&self.view, &environment, Some(&at), &mut LowerCache::new());
+        let actual = Netfilter::open().expect("a socket").read().expect("read");
+        assert_eq!(actual, desired.ruleset);
+        assert_eq!(seen.endpoints, resolve(&self.view, &environment).status);
+        seen
+    }
+
+    async fn stop(self) {
+        self.reconciler.stop().await;
+    }
+}
+
+/// On a runtime of its own within a namespace.
+fn run<F: Future<Output = ()>>(test: impl FnOnce() -> F + Send + 'static) {
+    in_namespace(|| {
+        tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .expect("a runtime")
+            .block_on(test());
+    });
+}
+
+fn state<'a>(seen: &'a Seen, id: &str) -> &'a EndpointState {
+    &seen.endpoints[&EndpointId::new(id)].state
+}
+
+fn governs(seen: &Seen, id: &str) -> Vec<String> {
+    let status = &seen.endpoints[&EndpointId::new(id)];
+    status.interfaces.iter().map(ToString::to_string).collect()
+}
+
+#[test]
+fn an_endpoint_follows_its_name_not_its_interface_when_that_is_renamed() {
+    run(|| async {
+        ip("link add ev0 type veth peer name ev1\nlink set ev0 up\nlink set ev1 up\n");
+        let daemon = Daemon::start(endpoints(&[
+            ("hep/a", Some("ev0"), &[]),
+            ("hep/b", Some("ev7"), &[]),
+        ]))
+        .await;
+        let seen = daemon.converges().await;
+        assert_eq!(*state(&seen, "hep/a"), EndpointState::Up);
+        assert_eq!(
+            *state(&seen, "hep/b"),
+            EndpointState::Error(Idle::Absent("ev7".into()))
+        );
+        // The index stays the same.
+        ip("link set ev0 down\nlink set ev0 name ev7\nlink set ev7 up\n");
+        let seen = daemon.converges().await;
+        assert_eq!(
+            *state(&seen, "hep/a"),
+            EndpointState::Error(Idle::Absent("ev0".into()))
+        );
+        assert_eq!(*state(&seen, "hep/b"), EndpointState::Up);
+        assert_eq!(governs(&seen, "hep/b"), ["ev7"]);
+        ip("link set ev1 down\n");
+        let seen = daemon.converges().await;
+        assert_eq!(*state(&seen, "hep/b"), EndpointState::Down);
+        ip("link del ev7\n");
+        let seen = daemon.converges().await;
+        assert_eq!(
+            *state(&seen, "hep/b"),
+            EndpointState::Error(Idle::Absent("ev7".into()))
+        );
+        daemon.stop().await;
+    });
+}
+
+#[test]
+fn an_address_that_moves_takes_its_endpoint_along_and_the_next_one_takes_over() {
+    run(|| async {
+        ip("link add ev0 type veth peer name ev1\naddr add 10.9.0.1/24 dev ev0\n");
+        let daemon = Daemon::start(endpoints(&[
+            ("hep/a", None, &["10.9.0.1"]),
+            ("hep/b", Some("ev0"), &[]),
+        ]))
+        .await;
+        let seen = daemon.converges().await;
+        assert_eq!(governs(&seen, "hep/a"), ["ev0"]);
+        assert_eq!(
+            *state(&seen, "hep/b"),
+            EndpointState::Error(Idle::Outranked("hep/a".into()))
+        );
+        ip("addr del 10.9.0.1/24 dev ev0\naddr add 10.9.0.1/24 dev ev1\n");
+        let seen = daemon.converges().await;
+        assert_eq!(governs(&seen, "hep/a"), ["ev1"]);
+        assert_eq!(governs(&seen, "hep/b"), ["ev0"]);
+        ip("addr del 10.9.0.1/24 dev ev1\n");
+        let seen = daemon.converges().await;
+        assert_eq!(
+            *state(&seen, "hep/a"),
+            EndpointState::Error(Idle::NoAddress)
+        );
+        daemon.stop().await;
+    });
+}
+
+#[test]
+fn expected_addresses_that_selectors_would_miss_are_a_condition_until_they_agree() {
+    run(|| async {
+        ip("link add ev0 type veth peer name ev1\naddr add 10.9.0.1/24 dev ev0\n");
+        let daemon = Daemon::start(endpoints(&[("hep/a", Some("ev0"), &["10.9.0.1"])])).await;
+        assert!(daemon.converges().await.conditions.is_empty());
+        ip("addr add 10.9.0.2/24 dev ev0\n");
+        let seen = daemon.converges().await;
+        let [condition] = &seen.conditions[..] else {
+            panic!("{:?}", seen.conditions);
+        };
+        assert_eq!(condition.kind, "AddressMismatch");
+        assert!(condition.message.contains("hep/a"), "{condition:?}");
+        assert!(condition.message.contains("10.9.0.2"), "{condition:?}");
+        ip("addr del 10.9.0.2/24 dev ev0\n");
+        assert!(daemon.converges().await.conditions.is_empty());
+        daemon.stop().await;
+    });
+}
+
+/// Numbers that look random and are the same every time.
+struct Numbers(u64);
+
+impl Numbers {
+    fn below(&mut self, limit: usize) -> usize {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        usize::try_from(self.0 % u64::try_from(limit).expect("small")).expect("small")
+    }
+}
+
+/// A thousand commands that all succeed, and lead somewhere.
+fn events(count: usize) -> String {
+    let mut numbers = Numbers(0x9e37_79b9_7f4a_7c15);
+    // Pairs that exist: the name of one end, its addresses, whether it is up.
+    let mut there: BTreeMap<usize, (usize, Vec<usize>, bool)> = BTreeMap::new();
+    let mut names = 0;
+    let mut commands = Vec::with_capacity(count);
+    while commands.len() < count {
+        let pair = numbers.below(8);
+        let Some((name, addresses, up)) = there.get_mut(&pair) else {
+            // Names that endpoints have come up again and again.
+            names += 1;
+            let name = names % 12;
+            let taken = there.values().any(|(other, ..)| *other == name);
+            if !taken {
+                commands.push(format!("link add ev{name} type veth peer name peer{pair}"));
+                there.insert(pair, (name, Vec::new(), false));
+            }
+            continue;
+        };
+        match numbers.below(6) {
+            0 => {
+                commands.push(format!("link del ev{name}"));
+                there.remove(&pair);
+            }
+            1 => {
+                let verb = if *up { "down" } else { "up" };
+                *up = !*up;
+                commands.push(format!("link set ev{name} {verb}"));
+            }
+            2 if !*up => {
+                let new = numbers.below(12);
+                let old = *name;
+                if there.values().all(|(other, ..)| *other != new) {
+                    commands.push(format!("link set ev{old} name ev{new}"));
+                    if let Some((name, ..)) = there.get_mut(&pair) {
+                        *name = new;
+                    }
+                }
+            }
+            _ => {
+                let address = numbers.below(6);
+                let verb = match addresses.iter().position(|known| *known == address) {
+                    Some(at) => {
+                        addresses.remove(at);
+                        "del"
+                    }
+                    None => {
+                        addresses.push(address);
+                        "add"
+                    }
+                };
+                commands.push(format!("addr {verb} 10.9.{address}.1/32 dev ev{name}"));
+            }
+        }
+    }
+    commands.join("\n") + "\n"
+}
+
+#[test]
+fn after_a_thousand_interface_events_everything_is_as_asked_for() {
+    run(|| async {
+        let daemon = Daemon::start(endpoints(&[
+            ("hep/a", None, &["10.9.0.1", "10.9.1.1"]),
+            ("hep/b", Some("ev1"), &["10.9.2.1"]),
+            ("hep/c", Some("ev2"), &[]),
+            ("hep/d", None, &["10.9.2.1", "10.9.3.1"]),
+            ("hep/e", Some("*"), &[]),
+            ("hep/f", Some("ev3"), &["10.9.4.1"]),
+            ("hep/g", Some("*"), &[]),
+        ]))
+        .await;
+        daemon.converges().await;
+        let events = events(1_000);
+        let lines: Vec<&str> = events.lines().collect();
+        assert_eq!(lines.len(), 1_000);
+        // In bursts, so that the daemon is at work while the next ones come.
+        for burst in lines.chunks(100) {
+            let commands = burst.join("\n") + "\n";
+            tokio::task::spawn_blocking(move || ip(&commands))
+                .await
+                .expect("done");
+        }
+        let seen = daemon.converges().await;
+        let left = seen.environment.interfaces.keys();
+        let gone: String = left
+            .filter(|name| name.as_str().starts_with("peer"))
+            .map(|name| format!("link del {name}\n"))
+            .collect();
+        ip(&gone);
+        let seen = daemon.converges().await;
+        assert_eq!(seen.environment.interfaces.len(), 1, "lo alone is left");
+        assert!(!seen.conditions.iter().any(|c| c.kind == "Degraded"));
+        daemon.stop().await;
+    });
+}
