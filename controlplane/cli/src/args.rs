@@ -66,6 +66,9 @@ pub(crate) struct Files {
     /// Empty input is not an error.
     #[arg(long)]
     pub(crate) skip_empty: bool,
+    /// Namespace of resources that name none, `default` unless given; a resource that names another is refused.
+    #[arg(short, long, value_name = "NS")]
+    pub(crate) namespace: Option<String>,
 }
 
 /// A write of files.
@@ -110,15 +113,15 @@ pub(crate) enum Format {
 /// A request for resources.
 #[derive(ClapArgs)]
 pub(crate) struct Get {
-    /// Kind, any case, singular, plural or short (gnp, hep, gns, …).
+    /// Kind, any case, singular, plural or short (gnp, np, sgnp, hep, wep, gns, felixconfig, …).
     pub(crate) kind: String,
     /// Names; none: all of the kind.
     pub(crate) names: Vec<String>,
-    /// Namespace of a namespaced kind; default `default`.
-    #[arg(short, long)]
+    /// Namespace of a namespaced kind, `default` unless given.
+    #[arg(short, long, value_name = "NS")]
     pub(crate) namespace: Option<String>,
     /// Every namespace.
-    #[arg(short = 'A', long, conflicts_with = "namespace")]
+    #[arg(short = 'A', long, conflicts_with_all = ["namespace", "names"])]
     pub(crate) all_namespaces: bool,
     /// Output.
     #[arg(short, long, value_enum, default_value = "table")]
@@ -146,8 +149,8 @@ pub(crate) struct Delete {
     /// Read folders recursively.
     #[arg(short = 'R', long)]
     pub(crate) recursive: bool,
-    /// Namespace of a namespaced kind; default `default`.
-    #[arg(short, long)]
+    /// Namespace of a namespaced kind, `default` unless given.
+    #[arg(short, long, value_name = "NS")]
     pub(crate) namespace: Option<String>,
     /// A resource that is not there is not an error.
     #[arg(long)]

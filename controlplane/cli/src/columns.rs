@@ -1,95 +1,131 @@
 //! Table columns of each kind, after calicoctl's.
 
 use crate::output::table;
+use palisade_model::Kind;
 use serde_json::Value;
 
 /// A column: its header, where its value is, and whether only `-o wide` shows it.
 struct Column {
     header: &'static str,
-    pointer: &'static str,
+    /// The first of these that is there and not empty.
+    pointers: &'static [&'static str],
     wide: bool,
 }
 
-const fn narrow(header: &'static str, pointer: &'static str) -> Column {
+const fn narrow(header: &'static str, pointers: &'static [&'static str]) -> Column {
     Column {
         header,
-        pointer,
+        pointers,
         wide: false,
     }
 }
 
-const fn wide(header: &'static str, pointer: &'static str) -> Column {
+const fn wide(header: &'static str, pointers: &'static [&'static str]) -> Column {
     Column {
         header,
-        pointer,
+        pointers,
         wide: true,
     }
 }
 
-const POLICY: &[Column] = &[
-    narrow("NAME", "/metadata/name"),
-    narrow("TIER", "/spec/tier"),
-    wide("ORDER", "/spec/order"),
-    wide("SELECTOR", "/spec/selector"),
-    wide("TYPES", "/spec/types"),
+const NAME: Column = narrow("NAME", &["/metadata/name"]);
+const LABELS: Column = wide("LABELS", &["/metadata/labels"]);
+const PROFILES: Column = wide("PROFILES", &["/spec/profiles"]);
+const ORDER: Column = wide("ORDER", &["/spec/order"]);
+const SELECTOR: Column = wide("SELECTOR", &["/spec/selector"]);
+const TYPES: Column = wide("TYPES", &["/spec/types"]);
+const TIER_OF: Column = narrow("TIER", &["/spec/tier"]);
+const ACTION: Column = narrow("ACTION", &["/spec/stagedAction"]);
+
+const POLICY: &[Column] = &[NAME, TIER_OF, ORDER, SELECTOR, TYPES];
+const STAGED: &[Column] = &[NAME, TIER_OF, ACTION, ORDER, SELECTOR, TYPES];
+const STAGED_KUBERNETES: &[Column] = &[
+    NAME,
+    ACTION,
+    wide("PODS", &["/spec/podSelector/matchLabels"]),
+    wide("TYPES", &["/spec/policyTypes"]),
 ];
 const HOST_ENDPOINT: &[Column] = &[
-    narrow("NAME", "/metadata/name"),
-    narrow("NODE", "/spec/node"),
-    wide("INTERFACE", "/spec/interfaceName"),
-    wide("IPS", "/spec/expectedIPs"),
-    wide("PROFILES", "/spec/profiles"),
-    wide("LABELS", "/metadata/labels"),
+    NAME,
+    narrow("NODE", &["/spec/node"]),
+    wide("INTERFACE", &["/spec/interfaceName"]),
+    wide("IPS", &["/spec/expectedIPs"]),
+    PROFILES,
+    LABELS,
 ];
-const SET: &[Column] = &[
-    narrow("NAME", "/metadata/name"),
-    wide("NETS", "/spec/nets"),
-    wide("LABELS", "/metadata/labels"),
+const WORKLOAD_ENDPOINT: &[Column] = &[
+    wide("NAME", &["/metadata/name"]),
+    narrow(
+        "WORKLOAD",
+        &["/spec/workload", "/spec/pod", "/spec/containerID"],
+    ),
+    narrow("NODE", &["/spec/node"]),
+    narrow("NETWORKS", &["/spec/ipNetworks"]),
+    narrow("INTERFACE", &["/spec/interfaceName"]),
+    PROFILES,
+    wide("NATS", &["/spec/ipNATs"]),
+    LABELS,
 ];
+const SET: &[Column] = &[NAME, wide("NETS", &["/spec/nets"]), LABELS];
 const TIER: &[Column] = &[
-    narrow("NAME", "/metadata/name"),
-    narrow("ORDER", "/spec/order"),
-    narrow("DEFAULT ACTION", "/spec/defaultAction"),
+    NAME,
+    narrow("ORDER", &["/spec/order"]),
+    narrow("DEFAULT ACTION", &["/spec/defaultAction"]),
 ];
-const PROFILE: &[Column] = &[
-    narrow("NAME", "/metadata/name"),
-    wide("LABELS", "/spec/labelsToApply"),
+const PROFILE: &[Column] = &[NAME, wide("LABELS", &["/spec/labelsToApply"])];
+const FELIX: &[Column] = &[
+    NAME,
+    wide("NODES", &["/spec/nodeSelector"]),
+    wide("TO HOST", &["/spec/defaultEndpointToHostAction"]),
+    wide("LOG PREFIX", &["/spec/logPrefix"]),
+    wide("LOG SEVERITY", &["/spec/logSeverityScreen"]),
 ];
-const OTHER: &[Column] = &[
-    narrow("NAME", "/metadata/name"),
-    wide("LABELS", "/metadata/labels"),
+const NODE: &[Column] = &[NAME, LABELS];
+const CLUSTER: &[Column] = &[
+    NAME,
+    wide("GUID", &["/spec/clusterGUID"]),
+    wide("TYPE", &["/spec/clusterType"]),
+    wide("READY", &["/spec/datastoreReady"]),
 ];
+const PALISADE: &[Column] = &[NAME, wide("EXEMPTIONS", &["/spec/exemptions"])];
 
-fn columns_of(kind: &str) -> &'static [Column] {
+fn columns_of(kind: Kind) -> &'static [Column] {
     match kind {
-        "GlobalNetworkPolicy"
-        | "NetworkPolicy"
-        | "StagedGlobalNetworkPolicy"
-        | "StagedNetworkPolicy" => POLICY,
-        "HostEndpoint" => HOST_ENDPOINT,
-        "GlobalNetworkSet" | "NetworkSet" => SET,
-        "Tier" => TIER,
-        "Profile" => PROFILE,
-        _ => OTHER,
+        Kind::GlobalNetworkPolicy | Kind::NetworkPolicy => POLICY,
+        Kind::StagedGlobalNetworkPolicy | Kind::StagedNetworkPolicy => STAGED,
+        Kind::StagedKubernetesNetworkPolicy => STAGED_KUBERNETES,
+        Kind::HostEndpoint => HOST_ENDPOINT,
+        Kind::WorkloadEndpoint => WORKLOAD_ENDPOINT,
+        Kind::GlobalNetworkSet | Kind::NetworkSet => SET,
+        Kind::Tier => TIER,
+        Kind::Profile => PROFILE,
+        Kind::FelixConfiguration => FELIX,
+        Kind::Node => NODE,
+        Kind::ClusterInformation => CLUSTER,
+        Kind::PalisadeConfiguration => PALISADE,
+    }
+}
+
+impl Column {
+    fn cell(&self, resource: &Value) -> String {
+        let mut cells = self.pointers.iter().map(|p| cell(resource.pointer(p)));
+        cells.find(|text| !text.is_empty()).unwrap_or_default()
     }
 }
 
 /// A table of resources of one kind.
-pub(crate) fn resources(kind: &str, with_wide: bool, resources: &[Value]) -> String {
+pub(crate) fn resources(kind: Kind, with_wide: bool, resources: &[Value]) -> String {
     let columns: Vec<&Column> = columns_of(kind)
         .iter()
         .filter(|c| with_wide || !c.wide)
         .collect();
-    let namespaced = resources
-        .iter()
-        .any(|r| r.pointer("/metadata/namespace").is_some());
     let mut header: Vec<&str> = columns.iter().map(|c| c.header).collect();
-    if namespaced {
+    if kind.is_namespaced() {
         header.insert(0, "NAMESPACE");
     }
     let rows = resources.iter().map(|r| {
-        let mut row: Vec<String> = columns.iter().map(|c| cell(r.pointer(c.pointer))).collect();
-        if namespaced {
+        let mut row: Vec<String> = columns.iter().map(|c| c.cell(r)).collect();
+        if kind.is_namespaced() {
             row.insert(0, cell(r.pointer("/metadata/namespace")));
         }
         row
@@ -113,5 +149,70 @@ fn cell(value: Option<&Value>) -> String {
             .collect::<Vec<_>>()
             .join(","),
         Some(other) => other.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    /// The lines of a table, each as its words.
+    fn words(text: &str) -> Vec<Vec<&str>> {
+        text.lines()
+            .map(|line| line.split_whitespace().collect())
+            .collect()
+    }
+
+    #[test]
+    fn every_kind_has_a_name_or_a_workload_and_more_when_wide() {
+        for kind in Kind::ALL {
+            let narrow = resources(kind, false, &[]);
+            let wide = resources(kind, true, &[]);
+            let first = match kind {
+                Kind::WorkloadEndpoint => "WORKLOAD",
+                _ => "NAME",
+            };
+            let at = usize::from(kind.is_namespaced());
+            assert_eq!(words(&narrow)[0].get(at), Some(&first), "{kind}");
+            assert_eq!(words(&wide)[0].get(at), Some(&"NAME"), "{kind}");
+            let more = |a: &str, b: &str| words(a)[0].len() > words(b)[0].len();
+            assert!(more(&wide, &narrow) || kind == Kind::Tier, "{kind}");
+        }
+    }
+
+    #[test]
+    fn a_workload_is_shown_by_what_its_orchestrator_calls_it() {
+        let endpoint =
+            |spec: Value| json!({"metadata": {"name": "n", "namespace": "shop"}, "spec": spec});
+        let text = resources(
+            Kind::WorkloadEndpoint,
+            false,
+            &[
+                endpoint(
+                    json!({"workload": "w0", "node": "h", "ipNetworks": ["10.0.0.1/32", "10.0.0.2"], "interfaceName": "cali0"}),
+                ),
+                endpoint(json!({"workload": "", "pod": "web", "node": "h"})),
+            ],
+        );
+        assert_eq!(
+            words(&text),
+            [
+                vec!["NAMESPACE", "WORKLOAD", "NODE", "NETWORKS", "INTERFACE"],
+                vec!["shop", "w0", "h", "10.0.0.1/32,10.0.0.2", "cali0"],
+                vec!["shop", "web", "h"],
+            ]
+        );
+    }
+
+    #[test]
+    fn a_staged_policy_shows_what_it_would_do() {
+        let policy =
+            json!({"metadata": {"name": "p"}, "spec": {"tier": "edge", "stagedAction": "Delete"}});
+        let text = resources(Kind::StagedGlobalNetworkPolicy, false, &[policy]);
+        assert_eq!(
+            words(&text),
+            [vec!["NAME", "TIER", "ACTION"], vec!["p", "edge", "Delete"]]
+        );
     }
 }

@@ -35,17 +35,30 @@ pub(crate) struct Inputs {
     pub(crate) documents: Vec<Input>,
 }
 
-/// Reads every file; a syntax error in any is printed with its place and fails the whole.
+/// Reads every file and puts resources that name no namespace into theirs; what cannot be read is printed with its place
+/// and fails the whole.
 pub(crate) fn read(files: &Files) -> Result<Inputs, Failure> {
-    let sources = sources(&files.filename, files.recursive)?;
+    read_sources(sources(&files.filename, files.recursive)?, files)
+}
+
+fn read_sources(sources: Vec<Source>, files: &Files) -> Result<Inputs, Failure> {
     let mut documents = Vec::new();
     let mut broken = 0;
     for (index, source) in sources.iter().enumerate() {
         match document::read(&source.text) {
-            Ok(read) => documents.extend(read.into_iter().map(|document| Input {
-                source: index,
-                document,
-            })),
+            Ok(read) => {
+                for mut document in read {
+                    if let Err(problem) = document.fill_namespace(files.namespace.as_deref()) {
+                        broken += 1;
+                        let place = document.locate(&problem, &source.text);
+                        problems::show(source, &problem.to_string(), place);
+                    }
+                    documents.push(Input {
+                        source: index,
+                        document,
+                    });
+                }
+            }
             Err(error) => {
                 broken += 1;
                 problems::show(source, &error.message, error.span);
@@ -119,4 +132,46 @@ fn file(path: &Path) -> Result<Source, Failure> {
         name: path.display().to_string(),
         text: fs::read_to_string(path).map_err(|e| fail(&e))?,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn namespaces(text: &str, namespace: Option<&str>) -> Result<Vec<Option<String>>, u8> {
+        let source = Source {
+            name: "a file".into(),
+            text: text.into(),
+        };
+        let files = Files {
+            filename: Vec::new(),
+            recursive: false,
+            skip_empty: false,
+            namespace: namespace.map(str::to_owned),
+        };
+        let inputs = read_sources(vec![source], &files).map_err(|failure| failure.code())?;
+        let decoded = problems::decode(&inputs).map_err(|failure| failure.code())?;
+        let namespace = |value: &serde_json::Value| {
+            let text = value.pointer("/metadata/namespace")?.as_str()?;
+            Some(text.to_owned())
+        };
+        Ok(decoded.iter().map(|d| namespace(&d.json)).collect())
+    }
+
+    #[test]
+    fn resources_go_into_their_own_namespace_then_the_given_one_then_default() {
+        let text = "- {apiVersion: projectcalico.org/v3, kind: NetworkPolicy, metadata: {name: a}}\n\
+                    - {apiVersion: projectcalico.org/v3, kind: NetworkSet, metadata: {name: b, namespace: shop}}\n\
+                    - {apiVersion: projectcalico.org/v3, kind: GlobalNetworkSet, metadata: {name: c}}\n";
+        let some = |name: &str| Some(name.to_owned());
+        assert_eq!(
+            namespaces(text, None),
+            Ok(vec![some("default"), some("shop"), None])
+        );
+        assert_eq!(
+            namespaces(text, Some("shop")),
+            Ok(vec![some("shop"), some("shop"), None])
+        );
+        assert_eq!(namespaces(text, Some("other")), Err(2));
+    }
 }

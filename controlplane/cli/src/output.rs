@@ -2,6 +2,7 @@
 
 use crate::{args::Format, columns, failure::Failure};
 use comfy_table::{Table, presets};
+use palisade_model::Kind;
 use palisade_proto::v1::ResourceRef;
 use serde_json::{Map, Value};
 
@@ -56,7 +57,7 @@ pub(crate) enum Shown {
 
 /// Prints resources in the format; every machine-readable format is valid input again.
 pub(crate) fn resources(
-    kind: &str,
+    kind: Kind,
     format: Format,
     shown: &Shown,
     resources: &[Value],

@@ -29,8 +29,10 @@ fn documents() -> Vec<(Kind, &'static str, Value)> {
         (Kind::Tier, *name, spec)
     });
     let allow = json!({ "ingress": [{ "action": "Allow" }], "egress": [{ "action": "Allow" }] });
+    // Written so that they can be read, edited and applied; without them every setting has its default all the same.
+    let settings = (Kind::FelixConfiguration, "default", json!({}));
     tiers
-        .chain([(Kind::Profile, DEFAULT_ALLOW_PROFILE, allow)])
+        .chain([(Kind::Profile, DEFAULT_ALLOW_PROFILE, allow), settings])
         .collect()
 }
 

@@ -76,6 +76,7 @@ fn targets(asked: &Delete) -> Result<Vec<ResourceRef>, Failure> {
         filename: asked.filename.clone(),
         recursive: asked.recursive,
         skip_empty: asked.skip_not_exists,
+        namespace: asked.namespace.clone(),
     })?;
     Ok(problems::decode(&inputs)?
         .iter()

@@ -31,7 +31,7 @@ pub(super) async fn run(args: &Args, asked: &Get) -> Result<u8, Failure> {
     };
     print!(
         "{}",
-        output::resources(kind.as_str(), asked.output, &shown, &resources)?
+        output::resources(kind, asked.output, &shown, &resources)?
     );
     Ok(0)
 }

@@ -1,0 +1,284 @@
+//! The program against a control plane of this process: what an operator types, and what comes back.
+
+use clap::Parser as _;
+use palisade_controlplane::{config::Config, server::Server};
+use serde_json::Value;
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::{Command, Output},
+};
+
+/// A control plane, and a folder for files.
+struct Plane {
+    server: Server,
+    dir: tempfile::TempDir,
+}
+
+/// What a run came to.
+struct Ran {
+    code: i32,
+    out: String,
+    err: String,
+}
+
+impl Plane {
+    async fn start() -> Self {
+        let dir = tempfile::tempdir().expect("a folder");
+        let data = dir.path().join("data");
+        let any = "127.0.0.1:0";
+        let words = [
+            "palisade-controlplane",
+            "--data-dir",
+            data.to_str().expect("a readable path"),
+            "--listen",
+            any,
+            "--enroll-listen",
+            any,
+            "--http-listen",
+            any,
+        ];
+        let mut server = Server::start(&Config::parse_from(words))
+            .await
+            .expect("starts");
+        server.ready().await.expect("compiles");
+        let context = fs::read_to_string(data.join("admin.yaml")).expect("a context");
+        let api = server.addresses().api.to_string();
+        let context: String = context
+            .lines()
+            .map(|line| match line.starts_with("server:") {
+                true => format!("server: {api}\n"),
+                false => format!("{line}\n"),
+            })
+            .collect();
+        fs::write(dir.path().join("context.yaml"), context).expect("writes");
+        Self { server, dir }
+    }
+
+    fn file(&self, name: &str, text: &str) -> PathBuf {
+        let path = self.dir.path().join(name);
+        fs::write(&path, text).expect("writes");
+        path
+    }
+
+    async fn run(&self, words: &[&str]) -> Ran {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_palisadectl"));
+        command
+            .arg("--context")
+            .arg(self.dir.path().join("context.yaml"))
+            .args(words);
+        let output = tokio::task::spawn_blocking(move || command.output()).await;
+        Ran::from(output.expect("joins").expect("runs"))
+    }
+
+    /// A run that succeeds; what it printed.
+    async fn out(&self, words: &[&str]) -> String {
+        let ran = self.run(words).await;
+        assert_eq!(ran.code, 0, "{words:?}: {}", ran.err);
+        ran.out
+    }
+}
+
+impl From<Output> for Ran {
+    fn from(output: Output) -> Self {
+        Self {
+            code: output.status.code().unwrap_or(-1),
+            out: String::from_utf8_lossy(&output.stdout).into_owned(),
+            err: String::from_utf8_lossy(&output.stderr).into_owned(),
+        }
+    }
+}
+
+fn text(path: &Path) -> &str {
+    path.to_str().expect("a readable path")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn settings_are_exported_edited_and_applied() {
+    let plane = Plane::start().await;
+    let get = [
+        "get",
+        "felixconfiguration",
+        "default",
+        "--export",
+        "-o",
+        "yaml",
+    ];
+    let exported = plane.out(&get).await;
+    for stamp in ["uid", "resourceVersion", "creationTimestamp", "generation"] {
+        assert!(!exported.contains(stamp), "{exported}");
+    }
+    let file = plane.file("felix.yaml", &exported);
+    let unchanged = plane.out(&["apply", "-f", text(&file)]).await;
+    assert_eq!(unchanged, "FelixConfiguration/default unchanged\n");
+
+    let edited = exported.replace("spec: {}", "spec:\n  defaultEndpointToHostAction: Accept");
+    assert_ne!(edited, exported);
+    let file = plane.file("felix.yaml", &edited);
+    let applied = plane.out(&["apply", "-f", text(&file)]).await;
+    assert_eq!(applied, "FelixConfiguration/default configured\n");
+    let again = plane.out(&get).await;
+    assert!(
+        again.contains("defaultEndpointToHostAction: Accept"),
+        "{again}"
+    );
+    let wide = plane.out(&["get", "felixconfig", "-o", "wide"]).await;
+    assert!(wide.contains("Accept"), "{wide}");
+
+    let bad = plane.file("bad.yaml", &edited.replace("Accept", "Deny"));
+    let refused = plane.run(&["apply", "-f", text(&bad)]).await;
+    assert_eq!(refused.code, 2);
+    assert!(
+        refused.err.contains("spec.defaultEndpointToHostAction"),
+        "{}",
+        refused.err
+    );
+    plane.server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_cluster_is_shown_and_not_written() {
+    let plane = Plane::start().await;
+    let shown = plane
+        .out(&["get", "clusterinfo", "default", "-o", "yaml"])
+        .await;
+    assert!(shown.contains("clusterGUID"), "{shown}");
+    let file = plane.file(
+        "cluster.yaml",
+        &shown.replace("datastoreReady: true", "datastoreReady: false"),
+    );
+    let refused = plane.run(&["apply", "-f", text(&file)]).await;
+    assert_eq!(refused.code, 2, "{}", refused.err);
+    plane.server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn namespaces_keep_resources_of_one_name_apart() {
+    let plane = Plane::start().await;
+    let set = |namespace: &str, net: &str| {
+        let metadata = if namespace.is_empty() {
+            "name: s".to_owned()
+        } else {
+            format!("name: s, namespace: {namespace}")
+        };
+        format!(
+            "apiVersion: projectcalico.org/v3\nkind: NetworkSet\nmetadata: {{{metadata}}}\nspec: {{nets: [{net}]}}\n"
+        )
+    };
+    let nameless = plane.file("set.yaml", &set("", "10.0.0.1"));
+    let own = plane.file("own.yaml", &set("shop", "10.0.0.2"));
+    let applied = plane.out(&["apply", "-f", text(&nameless)]).await;
+    assert_eq!(applied, "NetworkSet/default/s created\n");
+    let applied = plane.out(&["apply", "-f", text(&own)]).await;
+    assert_eq!(applied, "NetworkSet/shop/s created\n");
+    let applied = plane
+        .out(&["apply", "-n", "lab", "-f", text(&nameless)])
+        .await;
+    assert_eq!(applied, "NetworkSet/lab/s created\n");
+    let refused = plane.run(&["apply", "-n", "lab", "-f", text(&own)]).await;
+    assert_eq!(refused.code, 2);
+    assert!(
+        refused.err.contains("metadata.namespace"),
+        "{}",
+        refused.err
+    );
+
+    let names = |words: &'static [&'static str]| plane.out(words);
+    assert_eq!(
+        names(&["get", "netsets", "-o", "name"]).await,
+        "NetworkSet/default/s\n"
+    );
+    assert_eq!(
+        names(&["get", "netsets", "-n", "shop", "-o", "name"]).await,
+        "NetworkSet/shop/s\n"
+    );
+    assert_eq!(
+        names(&["get", "networkset", "-A", "-o", "name"]).await,
+        "NetworkSet/default/s\nNetworkSet/lab/s\nNetworkSet/shop/s\n"
+    );
+    let one = plane
+        .out(&["get", "networkset", "s", "-n", "shop", "-o", "json"])
+        .await;
+    let one: Value = serde_json::from_str(&one).expect("JSON");
+    assert_eq!(one["spec"]["nets"], serde_json::json!(["10.0.0.2"]));
+    let exported = plane
+        .out(&[
+            "get",
+            "networkset",
+            "s",
+            "-n",
+            "shop",
+            "--export",
+            "-o",
+            "yaml",
+        ])
+        .await;
+    assert!(!exported.contains("shop"), "{exported}");
+
+    let deleted = plane.out(&["delete", "networkset", "s", "-n", "lab"]).await;
+    assert_eq!(deleted, "NetworkSet/lab/s deleted\n");
+    let gone = plane.run(&["get", "networkset", "s", "-n", "lab"]).await;
+    assert_eq!(gone.code, 6);
+    let deleted = plane.out(&["delete", "-f", text(&nameless)]).await;
+    assert_eq!(deleted, "NetworkSet/default/s deleted\n");
+    plane.server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_kind_is_listed_by_its_short_name() {
+    let plane = Plane::start().await;
+    for (short, header) in [
+        ("gnp", "NAME"),
+        ("np", "NAMESPACE"),
+        ("sgnp", "NAME"),
+        ("snp", "NAMESPACE"),
+        ("sknp", "NAMESPACE"),
+        ("gns", "NAME"),
+        ("netset", "NAMESPACE"),
+        ("hep", "NAME"),
+        ("wep", "NAMESPACE"),
+        ("tier", "NAME"),
+        ("pro", "NAME"),
+        ("fconfig", "NAME"),
+        ("no", "NAME"),
+        ("clusterinfo", "NAME"),
+        ("pconfig", "NAME"),
+    ] {
+        for format in ["ps", "wide"] {
+            let table = plane.out(&["get", short, "-o", format]).await;
+            assert_eq!(
+                table.split_whitespace().next(),
+                Some(header),
+                "{short}: {table}"
+            );
+        }
+    }
+    plane.server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_nothing_here_enforces_is_refused_with_its_reason() {
+    let plane = Plane::start().await;
+    let policy = |rule: &str| {
+        format!(
+            "apiVersion: projectcalico.org/v3\nkind: GlobalNetworkPolicy\nmetadata: {{name: p}}\nspec:\n  {rule}\n"
+        )
+    };
+    for (rule, field) in [
+        (
+            "ingress: [{action: Allow, http: {methods: [GET]}}]",
+            "spec.ingress[0].http",
+        ),
+        (
+            "egress: [{action: Allow, destination: {services: {name: web, namespace: shop}}}]",
+            "spec.egress[0].destination.services",
+        ),
+    ] {
+        let file = plane.file("policy.yaml", &policy(rule));
+        assert_eq!(plane.run(&["validate", "-f", text(&file)]).await.code, 0);
+        let refused = plane.run(&["apply", "-f", text(&file)]).await;
+        assert_eq!(refused.code, 2);
+        assert!(refused.err.contains(field), "{}", refused.err);
+    }
+    plane.server.stop().await;
+}
