@@ -142,6 +142,10 @@ impl RawSpec for RawStagedKubernetesNetworkPolicy {
             }
             Some(())
         });
+        report.warn(
+            &At::ROOT.field("kind"),
+            "kept and not evaluated: there are no pods here; write a StagedNetworkPolicy to see what it would do",
+        );
         Some(Spec::StagedKubernetesNetworkPolicy)
     }
 }
