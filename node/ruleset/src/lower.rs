@@ -19,7 +19,7 @@ use palisade_policy::{
     view::{Position, View},
 };
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, HashMap},
     sync::Arc,
 };
 
@@ -83,6 +83,7 @@ pub fn lower(
         resolution: &resolution,
         cache,
         in_use: InUse::default(),
+        first: dispatch::first_endpoints(view),
         table: Table::default(),
         used: BTreeMap::new(),
         classes: BTreeMap::new(),
@@ -131,6 +132,8 @@ struct Lowering<'a> {
     resolution: &'a Resolution,
     cache: &'a mut LowerCache,
     in_use: InUse,
+    /// Who has a class first.
+    first: HashMap<ClassId, EndpointId>,
     /// The table under construction.
     table: Table,
     /// Selector sets that its rules name.

@@ -47,7 +47,7 @@ impl Lowering<'_> {
             }
             (EndpointKind::Workload, _, Direction::Ingress) => {}
         }
-        let endpoint = self.first_endpoint(dispatch, id);
+        let endpoint = id.and_then(|id| self.first.get(id)).cloned();
         // A tier of staged policies only says nothing.
         for tier in class.tiers.iter().filter(|tier| !tier.policies.is_empty()) {
             let policies = self.policies(id, &tier.policies)?;

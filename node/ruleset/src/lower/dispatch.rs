@@ -9,8 +9,12 @@ use palisade_policy::{
     class::{Class, EndpointKind, PolicyList},
     fault::{ItemFault, Reason},
     ids::{ClassId, EndpointId, IfName},
+    view::View,
 };
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
 
 impl Lowering<'_> {
     /// By interface to a class, then whatever governs other interfaces, then accept: without endpoint a host's interface
@@ -121,20 +125,19 @@ impl Lowering<'_> {
         let place = (dispatch.list, dispatch.direction);
         self.view.endpoints.get(endpoint)?.classes.get(&place)
     }
+}
 
-    /// The first endpoint of the view that has the class: indexes are named after it.
-    pub(super) fn first_endpoint(
-        &self,
-        dispatch: Dispatch,
-        class: Option<&ClassId>,
-    ) -> Option<EndpointId> {
-        let place = (dispatch.list, dispatch.direction);
-        self.view
-            .endpoints
-            .iter()
-            .find(|(_, endpoint)| endpoint.classes.get(&place) == class)
-            .map(|(id, _)| id.clone())
+/// The first endpoint of the view that has each class: indexes are named after it.
+pub(super) fn first_endpoints(view: &View) -> HashMap<ClassId, EndpointId> {
+    let mut first = HashMap::new();
+    for (id, endpoint) in &view.endpoints {
+        for class in endpoint.classes.values() {
+            if !first.contains_key(class) {
+                first.insert(class.clone(), id.clone());
+            }
+        }
     }
+    first
 }
 
 /// The class of an endpoint without policy of the list: nothing is asked, and what connection tracking calls invalid is

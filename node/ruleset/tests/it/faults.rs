@@ -1,7 +1,7 @@
 //! Faults that were made before, put into the ruleset on purpose: each has a packet that tells, and the ladder finds it.
 
 use crate::{
-    ladder::{OUR_BIT, differ, givens},
+    ladder::{differ, givens, our_bit},
     worlds,
 };
 use palisade_policy::{
@@ -191,7 +191,7 @@ fn what_untracked_policy_allows_skips_normal_policy() {
 #[test]
 fn a_mark_that_someone_else_set_opens_nothing() {
     let given = Given {
-        mark: OUR_BIT | 1,
+        mark: our_bit(world().config.mark_mask) | 1,
         ..Given::default()
     };
     let packet = arriving("eth0", 81);

@@ -96,7 +96,8 @@ impl<'a> Journey<'a> {
     }
 
     /// Only endpoints that name the interface or carry its address have untracked policy. What it allows has no
-    /// connection, and so no translation.
+    /// connection, and so no translation. Where a local packet would have left untranslated is not known: it is taken
+    /// to be where it leaves.
     fn untracked(&mut self, stage: Stage, interface: &IfName, direction: Direction) -> Go {
         let endpoint = self.evaluator.resolution.hosts.get(interface);
         self.early(stage, endpoint, PolicyList::Untracked, direction)?;

@@ -41,9 +41,12 @@ pub(crate) fn config() -> impl Strategy<Value = NodeConfig> {
         ]),
         prop::bool::weighted(0.5),
         (any::<bool>(), any::<bool>()),
+        select(vec![&["cali"][..], &["cali"], &["cali", "eth3"], &[]]),
+        select(vec![0xffff_0000, 0x0000_f1f0]),
     )
         .prop_map(
-            |((failsafe_inbound, failsafe_outbound), exempt, flags, to_host, limited, tunnels)| {
+            |(failsafes, exempt, flags, to_host, limited, tunnels, prefixes, mark_mask)| {
+                let (failsafe_inbound, failsafe_outbound) = failsafes;
                 let (reject, accept_invalid, ipv6) = flags;
                 NodeConfig {
                     failsafe_inbound,
@@ -60,11 +63,11 @@ pub(crate) fn config() -> impl Strategy<Value = NodeConfig> {
                         DenyAction::Drop
                     },
                     endpoint_to_host_action: to_host,
-                    interface_prefixes: vec!["cali".to_owned()],
+                    interface_prefixes: prefixes.iter().map(|&prefix| prefix.to_owned()).collect(),
                     interface_exclude: vec!["kube-ipvs0".to_owned()],
                     accept_invalid,
                     ipv6,
-                    mark_mask: 0xffff_0000,
+                    mark_mask,
                     log_limit: limited.then_some(LogLimit {
                         rate: 10,
                         seconds: 60,

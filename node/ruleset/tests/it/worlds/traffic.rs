@@ -55,7 +55,7 @@ pub(crate) fn interface() -> impl Strategy<Value = IfName> {
 
 /// What someone else may have written into a packet's mark, our bit among it.
 pub(crate) fn mark() -> impl Strategy<Value = u32> {
-    select(vec![0, 1, 0x0001_0000, 0x8001_0001, u32::MAX])
+    select(vec![0, 1, 0x0001_0000, 0x0000_0010, 0x8001_0011, u32::MAX])
 }
 
 fn way() -> impl Strategy<Value = Way> {
