@@ -1,7 +1,13 @@
 //! `AnalysisService`: questions about policy, answered by the evaluator and the selector.
 
-use crate::{failure::of_store, hub::Hub, resources::PREFIX};
-use palisade_compile::effective_labels;
+mod staged;
+
+use crate::{
+    failure::{internal, of_store},
+    hub::Hub,
+    resources::PREFIX,
+};
+use palisade_compile::{compile, effective_labels};
 use palisade_model::{Kind, Name, Resource, ResourceId, Spec};
 use palisade_policy::{
     evaluate::{Judgement, Verdict, evaluate},
@@ -15,7 +21,7 @@ use palisade_policy::{
 };
 use palisade_proto::v1::{
     self, ExplainRequest, ExplainResponse, SelectRequest, SelectResponse, SelectedResource,
-    TraceStep, analysis_service_server::AnalysisService,
+    StagedVerdict, TraceStep, analysis_service_server::AnalysisService,
 };
 use palisade_selector::Selector;
 use palisade_store::Store;
@@ -68,10 +74,9 @@ impl AnalysisService for Analysis {
         };
         let view = view(&table, &position)
             .ok_or_else(|| Status::internal("the acknowledged view cannot be read"))?;
-        Ok(Response::new(answer(
-            &evaluate(&view, &environment, &packet),
-            &position,
-        )))
+        let mut response = answer(&evaluate(&view, &environment, &packet), &position);
+        response.staged = self.preview(&request.node, environment, packet).await?;
+        Ok(Response::new(response))
     }
 
     async fn select(
@@ -108,6 +113,39 @@ impl AnalysisService for Analysis {
 }
 
 impl Analysis {
+    /// What would become of the packet with every staged policy in force; `None` where there is none.
+    async fn preview(
+        &self,
+        node: &str,
+        environment: Environment,
+        packet: Packet,
+    ) -> Result<Option<StagedVerdict>, Status> {
+        let mut resources = Vec::new();
+        for kind in staged::STAGED {
+            resources.extend(self.read(kind).await?);
+        }
+        let Some(node) = Name::new(node).filter(|_| !resources.is_empty()) else {
+            return Ok(None);
+        };
+        for kind in Kind::ALL {
+            if !staged::STAGED.contains(&kind) {
+                resources.extend(self.read(kind).await?);
+            }
+        }
+        let judge = move || {
+            let view = compile(&staged::world(resources), &node);
+            evaluate(&view, &environment, &packet)
+        };
+        let judgement = tokio::task::spawn_blocking(judge)
+            .await
+            .map_err(|error| internal("the preview failed", &error))?;
+        Ok(Some(StagedVerdict {
+            verdict: verdict(&judgement).into(),
+            reason: judgement.reason.to_string(),
+            steps: steps(&judgement),
+        }))
+    }
+
     async fn read(&self, kind: Kind) -> Result<Vec<(ResourceId, Resource)>, Status> {
         let prefix = format!("{PREFIX}{kind}/");
         let (mut at, mut after) = (None, None::<bytes::Bytes>);
@@ -212,12 +250,15 @@ fn address(bytes: &[u8]) -> Option<IpAddr> {
     v4.or_else(|| <[u8; 16]>::try_from(bytes).ok().map(IpAddr::from))
 }
 
-fn answer(judgement: &Judgement, position: &Position) -> ExplainResponse {
-    let verdict = match judgement.verdict {
+fn verdict(judgement: &Judgement) -> v1::Verdict {
+    match judgement.verdict {
         Verdict::Accept => v1::Verdict::Accept,
         Verdict::Drop => v1::Verdict::Drop,
         Verdict::Reject => v1::Verdict::Reject,
-    };
+    }
+}
+
+fn steps(judgement: &Judgement) -> Vec<TraceStep> {
     let steps = judgement.trace.iter().map(|step| TraceStep {
         stage: step.stage.to_string(),
         subject: match &step.endpoint {
@@ -226,11 +267,16 @@ fn answer(judgement: &Judgement, position: &Position) -> ExplainResponse {
         },
         outcome: step.outcome.to_string(),
     });
+    steps.collect()
+}
+
+fn answer(judgement: &Judgement, position: &Position) -> ExplainResponse {
     ExplainResponse {
-        verdict: verdict.into(),
+        verdict: verdict(judgement).into(),
         reason: judgement.reason.to_string(),
-        steps: steps.collect(),
+        steps: steps(judgement),
         position: Some(position.into()),
         rule_id: judgement.rule.map_or(0, |rule| rule.0),
+        staged: None,
     }
 }

@@ -3,7 +3,7 @@
 use crate::harness::{Node, Plane, endpoint, policy};
 use palisade_policy::item::{ItemId, ItemKind};
 use palisade_proto::v1::{self, TransactionKind, stream_view_response::Message as Down};
-use serde_json::json;
+use serde_json::{Value, json};
 
 fn converged(node: &v1::NodeStatus) -> bool {
     let digest = |position: &Option<v1::Position>| position.as_ref().map(|p| p.digest.clone());
@@ -189,6 +189,42 @@ async fn explain_tells_what_the_acknowledged_view_does() {
         .expect("an answer")
         .into_inner();
     assert_eq!(denied.verdict(), v1::Verdict::Drop);
+    assert_eq!(denied.staged, None, "nothing is staged");
+
+    let staged = |name: &str, spec: Value| {
+        json!({
+            "apiVersion": "projectcalico.org/v3",
+            "kind": "StagedGlobalNetworkPolicy",
+            "metadata": { "name": name },
+            "spec": spec,
+        })
+    };
+    let opens = json!({
+        "selector": "all()",
+        "ingress": [{ "action": "Allow", "protocol": "TCP", "destination": { "ports": [81] } }],
+    });
+    plane.apply(&[staged("more", opens)]).await;
+    let mut would_be = async |port| {
+        let answer = analysis.explain(ask(port)).await.expect("an answer");
+        let answer = answer.into_inner();
+        (
+            answer.verdict(),
+            answer.staged.map(|staged| staged.verdict()),
+        )
+    };
+    assert_eq!(
+        would_be(81).await,
+        (v1::Verdict::Drop, Some(v1::Verdict::Accept)),
+        "a staged policy is not enforced"
+    );
+    plane
+        .apply(&[staged("web", json!({ "stagedAction": "Delete" }))])
+        .await;
+    assert_eq!(
+        would_be(80).await,
+        (v1::Verdict::Accept, Some(v1::Verdict::Drop)),
+        "the policy that allows it would go"
+    );
     plane.server.stop().await;
 }
 

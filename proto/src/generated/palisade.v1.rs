@@ -4044,6 +4044,18 @@ pub struct ExplainResponse {
     /// Rule id that decided; 0: none.
     #[prost(fixed64, tag = "5")]
     pub rule_id: u64,
+    /// What would become of the packet with every staged policy in force, of what is stored now; absent without any.
+    #[prost(message, optional, tag = "6")]
+    pub staged: ::core::option::Option<StagedVerdict>,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct StagedVerdict {
+    #[prost(enumeration = "Verdict", tag = "1")]
+    pub verdict: i32,
+    #[prost(string, tag = "2")]
+    pub reason: ::prost::alloc::string::String,
+    #[prost(message, repeated, tag = "3")]
+    pub steps: ::prost::alloc::vec::Vec<TraceStep>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct TraceStep {

@@ -6,8 +6,8 @@ use crate::{
     failure::Failure,
     output, status,
 };
-use palisade_proto::v1::{ExplainRequest, ExplainResponse, Verdict};
-use serde_json::json;
+use palisade_proto::v1::{ExplainRequest, ExplainResponse, TraceStep, Verdict};
+use serde_json::{Value, json};
 use std::net::IpAddr;
 
 /// Exit code of a packet that does not get through.
@@ -98,41 +98,143 @@ fn protocol(text: &str) -> Result<u8, Failure> {
     }
 }
 
-fn show(format: Format, answer: &ExplainResponse) -> Result<String, Failure> {
-    let verdict = match answer.verdict() {
+fn word(verdict: Verdict) -> &'static str {
+    match verdict {
         Verdict::Accept => "allowed",
         Verdict::Drop => "denied (drop)",
         Verdict::Reject => "denied (reject)",
         Verdict::Unspecified => "unknown",
-    };
+    }
+}
+
+fn show(format: Format, answer: &ExplainResponse) -> Result<String, Failure> {
     let value = || {
         json!({
-            "verdict": verdict,
+            "verdict": word(answer.verdict()),
             "reason": answer.reason,
             "rule": (answer.rule_id != 0).then(|| format!("{:016x}", answer.rule_id)),
             "revision": answer.position.as_ref().map(|p| p.revision),
             "digest": answer.position.as_ref().map(|p| status::hex(&p.digest)),
-            "steps": answer.steps.iter().map(|s| json!({
-                "stage": s.stage, "subject": s.subject, "outcome": s.outcome,
-            })).collect::<Vec<_>>(),
+            "steps": steps(&answer.steps),
+            "staged": answer.staged.as_ref().map(|staged| json!({
+                "verdict": word(staged.verdict()),
+                "reason": staged.reason,
+                "steps": steps(&staged.steps),
+            })),
         })
     };
     match format {
         Format::Yaml => output::yaml(&value()),
         Format::Json => output::json(&value()),
-        Format::Table | Format::Wide | Format::Name => {
-            let mut text = format!("{verdict}: {}\n", answer.reason);
-            if format != Format::Name {
-                text.push('\n');
-                text += &output::table(
-                    &["STAGE", "LOOKED AT", "OUTCOME"],
-                    answer
-                        .steps
-                        .iter()
-                        .map(|s| vec![s.stage.clone(), s.subject.clone(), s.outcome.clone()]),
+        Format::Name => Ok(format!("{}: {}\n", word(answer.verdict()), answer.reason)),
+        Format::Table | Format::Wide => {
+            let mut text = format!("{}: {}\n\n", word(answer.verdict()), answer.reason);
+            text += &trace(&answer.steps);
+            if let Some(staged) = &answer.staged {
+                text += &format!(
+                    "\nwith staged policies in force, {}: {}\n",
+                    word(staged.verdict()),
+                    staged.reason
                 );
+                // The same way to the same end needs no second telling.
+                if staged.steps != answer.steps {
+                    text += &format!("\n{}", trace(&staged.steps));
+                }
             }
             Ok(text)
         }
+    }
+}
+
+fn steps(steps: &[TraceStep]) -> Vec<Value> {
+    let step =
+        |s: &TraceStep| json!({ "stage": s.stage, "subject": s.subject, "outcome": s.outcome });
+    steps.iter().map(step).collect()
+}
+
+fn trace(steps: &[TraceStep]) -> String {
+    let row = |s: &TraceStep| vec![s.stage.clone(), s.subject.clone(), s.outcome.clone()];
+    output::table(&["STAGE", "LOOKED AT", "OUTCOME"], steps.iter().map(row))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::args::Command;
+    use clap::Parser as _;
+    use palisade_proto::v1::StagedVerdict;
+
+    fn asked(words: &[&str]) -> Result<ExplainRequest, u8> {
+        let words = ["palisadectl", "explain", "h1"].iter().chain(words);
+        match Args::try_parse_from(words).map_err(|_| 2)?.command {
+            Command::Explain(explain) => request(&explain).map_err(|failure| failure.code()),
+            _ => Err(1),
+        }
+    }
+
+    #[test]
+    fn a_packet_comes_in_goes_out_or_both() {
+        let packet = [
+            "--proto",
+            "tcp",
+            "--src",
+            "10.0.0.1",
+            "--dst",
+            "10.0.0.2:80",
+        ];
+        let way = |way: &[&str]| {
+            let asked = asked(&[way, &packet].concat())?;
+            Ok((asked.in_interface, asked.out_interface))
+        };
+        let of = |a: &str, b: &str| Ok((a.to_owned(), b.to_owned()));
+        assert_eq!(way(&["--in", "eth0"]), of("eth0", ""));
+        assert_eq!(way(&["--out", "eth1"]), of("", "eth1"));
+        assert_eq!(
+            way(&["--in", "eth0", "--out", "cali00"]),
+            of("eth0", "cali00")
+        );
+        assert_eq!(way(&[]), Err(2));
+    }
+
+    #[test]
+    fn icmp_is_an_echo_request_unless_said_otherwise_and_has_no_ports() {
+        let of = |more: &[&str]| asked(&[&["--in", "e", "--proto", "icmp"], more].concat());
+        let plain = of(&["--src", "10.0.0.1", "--dst", "10.0.0.2"]).expect("a packet");
+        assert_eq!((plain.icmp_type, plain.icmp_code), (Some(8), Some(0)));
+        assert_eq!(of(&["--src", "10.0.0.1", "--dst", "10.0.0.2:80"]), Err(2));
+        assert_eq!(of(&["--src", "10.0.0.1", "--dst", "fd00::2"]), Err(2));
+    }
+
+    #[test]
+    fn staged_policies_tell_what_they_would_do() {
+        let step = |subject: &str, outcome: &str| TraceStep {
+            stage: "pre-dnat".into(),
+            subject: subject.into(),
+            outcome: outcome.into(),
+        };
+        let mut answer = ExplainResponse {
+            verdict: Verdict::Accept.into(),
+            reason: "why".into(),
+            steps: vec![step("gnp/a", "accept")],
+            ..ExplainResponse::default()
+        };
+        let shown = |answer: &ExplainResponse| show(Format::Table, answer).expect("text");
+        assert!(!shown(&answer).contains("staged"));
+        answer.staged = Some(StagedVerdict {
+            verdict: Verdict::Drop.into(),
+            reason: "because".into(),
+            steps: vec![step("gnp/b", "deny")],
+        });
+        let text = shown(&answer);
+        let at = |part: &str| {
+            text.find(part)
+                .unwrap_or_else(|| panic!("{part} in {text}"))
+        };
+        assert!(at("allowed: why") < at("gnp/a"));
+        assert!(at("gnp/a") < at("with staged policies in force, denied (drop): because"));
+        assert!(at("because") < at("gnp/b"));
+        let json = show(Format::Json, &answer).expect("JSON");
+        let json: Value = serde_json::from_str(&json).expect("JSON");
+        assert_eq!(json["staged"]["steps"][0]["stage"], "pre-dnat");
     }
 }
