@@ -7,7 +7,10 @@ use crate::{
     plan::{Op, Plan},
     reference::{self, Referent},
 };
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
 
 mod members;
 
@@ -64,28 +67,85 @@ pub fn apply(ruleset: &mut Ruleset, plan: &Plan) -> Result<(), ApplyError> {
     Ok(())
 }
 
+/// What the kernel holds, changed in place at the cost of what a plan touches.
+#[derive(Debug, Default)]
+pub struct Actual {
+    model: Model,
+    /// References of the model are counted.
+    counted: bool,
+}
+
+impl Actual {
+    /// That ruleset.
+    pub fn new(ruleset: Ruleset) -> Self {
+        let uses = HashMap::new();
+        Self {
+            model: Model { ruleset, uses },
+            counted: false,
+        }
+    }
+
+    /// As plain data.
+    pub fn ruleset(&self) -> &Ruleset {
+        &self.model.ruleset
+    }
+
+    /// Applies a plan. At the first step that is refused the steps before it are done: what the kernel holds must be
+    /// read then.
+    ///
+    /// # Errors
+    /// What [`ApplyError`] says.
+    pub fn apply(&mut self, plan: &Plan) -> Result<(), ApplyError> {
+        if members::is_only(self.ruleset(), plan) {
+            return members::apply(&mut self.model.ruleset, plan);
+        }
+        self.count();
+        plan.ops.iter().try_for_each(|op| self.model.step(op))
+    }
+
+    /// The tables, and how often each of their names is named.
+    pub(crate) fn counted(&mut self) -> (&Ruleset, &Uses) {
+        self.count();
+        (&self.model.ruleset, &self.model.uses)
+    }
+
+    fn count(&mut self) {
+        if !std::mem::replace(&mut self.counted, true) {
+            self.model.count();
+        }
+    }
+}
+
+/// How often each name is named. No zeros.
+pub(crate) type Uses = HashMap<(TableName, Referent), usize>;
+
 /// A ruleset with counts of references.
-pub(crate) struct Model {
-    pub(crate) ruleset: Ruleset,
-    uses: BTreeMap<(TableName, Referent), usize>,
+#[derive(Debug, Default)]
+struct Model {
+    ruleset: Ruleset,
+    uses: Uses,
 }
 
 impl Model {
-    /// Counts once.
-    pub(crate) fn new(ruleset: Ruleset) -> Self {
-        let mut uses = BTreeMap::new();
-        for (name, table) in &ruleset.tables {
+    fn new(ruleset: Ruleset) -> Self {
+        let uses = HashMap::new();
+        let mut model = Self { ruleset, uses };
+        model.count();
+        model
+    }
+
+    fn count(&mut self) {
+        for (name, table) in &self.ruleset.tables {
             let of_chains = table.chains.values().flat_map(reference::of_chain);
             let of_maps = table.maps.values().flat_map(|map| reference::of_map(map));
             for referent in of_chains.chain(of_maps) {
-                *uses.entry((*name, referent)).or_default() += 1;
+                *self.uses.entry((*name, referent)).or_default() += 1;
             }
         }
-        Self { ruleset, uses }
     }
 
     /// One step.
-    pub(crate) fn step(&mut self, op: &Op) -> Result<(), ApplyError> {
+    fn step(&mut self, op: &Op) -> Result<(), ApplyError> {
         match op {
             Op::AddTable(name) => self.add_table(*name),
             Op::DeleteTable(name) => self.delete_table(*name),

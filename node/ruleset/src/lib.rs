@@ -4,7 +4,7 @@
 //! * [`lower`] — a view becomes a ruleset, by the table of stages;
 //! * [`plan`] — the ordered steps of one kernel transaction;
 //! * [`diff`] — the plan from what is to what should be, [`apply`] its reference model, [`patch`] the short way for
-//!   members of sets;
+//!   members of sets and rules of policies;
 //! * [`text`] — a ruleset as `nft -f` reads it;
 //! * [`interpret`] — what the kernel will do with a packet, and by which rules.
 //!
@@ -23,4 +23,10 @@ mod reference;
 mod stage;
 pub mod text;
 
-pub use self::{apply::apply, diff::diff, interpret::judge, lower::lower, patch::lower_members};
+pub use self::{
+    apply::apply,
+    diff::diff,
+    interpret::judge,
+    lower::lower,
+    patch::{lower_change, lower_members},
+};

@@ -39,6 +39,7 @@ mod workload;
 pub use cache::LowerCache;
 pub(crate) use member::is_host;
 pub(crate) use selector::{lower_set, set_name};
+pub(crate) use tier::Touched;
 
 /// What lowering gives.
 #[derive(Clone, Debug)]
@@ -104,7 +105,7 @@ pub fn lower(
         let set = Arc::new(position_set(position));
         main.sets.insert(SetName::new(names::POSITION), set);
     }
-    cache.end();
+    cache.end(&faults);
     Lowered {
         ruleset: Ruleset { tables },
         resolution,

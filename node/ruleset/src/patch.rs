@@ -1,10 +1,11 @@
-//! The short way for changes that only touch members of sets: no view is lowered, no ruleset compared.
+//! The short way for changes of members of sets and of rules of policies: no view is lowered, no ruleset compared.
 //!
 //! INVARIANT: the plan leads to what a full lowering of the new view would give.
 
 use crate::{
+    apply::Actual,
     ir::{Element, Ruleset, Set, SetName, Table, TableName, Value, names::POSITION},
-    lower::{is_host, lower_set, position_set, set_name},
+    lower::{LowerCache, is_host, lower_set, position_set, set_name},
     plan::{Op, Plan},
 };
 use palisade_policy::{
@@ -15,6 +16,23 @@ use palisade_policy::{
     view::{Position, View},
 };
 use std::sync::Arc;
+
+mod policies;
+
+/// What to do about a change. `actual` is what `cache` lowered the view before the change to, `view` is the one after it.
+/// `None`: the change is beyond members of sets and rules whose ports an index decides; lower the whole view.
+pub fn lower_change(
+    actual: &mut Actual,
+    view: &View,
+    change: &Change,
+    position: Option<&Position>,
+    cache: &mut LowerCache,
+) -> Option<Plan> {
+    if change.is_members_only() {
+        return lower_members(actual.ruleset(), view, change, position);
+    }
+    policies::lower_policies(actual, view, change, position, cache)
+}
 
 /// What to do about a change of members. `actual` stands for the view before the change, `view` is the one after it.
 /// `None`: more than members changed, or a set must become one of another kind; lower the whole view.
@@ -29,22 +47,31 @@ pub fn lower_members(
     if !change.is_members_only() {
         return None;
     }
-    let mut ops = Vec::new();
-    for (name, table) in &actual.tables {
-        for (id, change) in &change.sets {
-            let SetChange::Patched { add, remove } = change else {
-                return None;
-            };
-            for family in [Family::V4, Family::V6] {
-                ops.extend(patch_set((*name, table), view, id, family, add, remove)?);
-            }
-        }
-    }
+    let mut ops = patch_sets(actual, view, change)?;
     let main = TableName::Main;
     let name = SetName::new(POSITION);
     let there = actual.tables.get(&main)?.sets.get(&name)?;
     ops.extend(replace(main, &name, there, &position_set(position)));
     Some(Plan { ops })
+}
+
+/// Sets that came or went are named by rules that did. `None`: one has other members, or becomes another kind.
+fn patch_sets(actual: &Ruleset, view: &View, change: &Change) -> Option<Vec<Op>> {
+    let mut ops = Vec::new();
+    for (name, table) in &actual.tables {
+        for (id, change) in &change.sets {
+            match change {
+                SetChange::Added | SetChange::Removed => {}
+                SetChange::Replaced => return None,
+                SetChange::Patched { add, remove } => {
+                    for family in [Family::V4, Family::V6] {
+                        ops.extend(patch_set((*name, table), view, id, family, add, remove)?);
+                    }
+                }
+            }
+        }
+    }
+    Some(ops)
 }
 
 fn patch_set(

@@ -3,7 +3,7 @@
 use crate::ir::{Chain, ChainName, Expression, Map, Rule, SetName, Verdict};
 
 /// Something with a name in a table.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub(crate) enum Referent {
     /// A chain.
     Chain(ChainName),

@@ -23,7 +23,7 @@ use palisade_policy::{
     wire::decode_ops,
 };
 use palisade_proto::v1::TransactionKind;
-use palisade_ruleset::{ir::Ruleset, lower::LowerCache};
+use palisade_ruleset::{apply::Actual, lower::LowerCache};
 use std::{collections::BTreeMap, path::Path, time::Instant};
 
 mod write;
@@ -39,7 +39,7 @@ pub struct Enforcer<K> {
     held: Option<Held>,
     standing: Standing,
     /// What the kernel was last read to hold, or was read back to have become.
-    actual: Ruleset,
+    actual: Actual,
     endpoints: BTreeMap<EndpointId, EndpointStatus>,
     /// What the view and the machine, as they are, make people know.
     remarks: Vec<Condition>,
@@ -69,7 +69,7 @@ impl<K: Kernel> Enforcer<K> {
                 have: position,
                 enforced: None,
             },
-            actual,
+            actual: Actual::new(actual),
             endpoints: BTreeMap::new(),
             remarks: Vec::new(),
             trouble: None,
@@ -129,8 +129,8 @@ impl<K: Kernel> Enforcer<K> {
     /// Someone else changed our tables: reads them whole and repairs what differs. Whether anything did.
     pub fn repair(&mut self, who: &str) -> bool {
         match self.kernel.read() {
-            Ok(actual) if actual == self.actual => return false,
-            Ok(actual) => self.actual = actual,
+            Ok(actual) if &actual == self.actual.ruleset() => return false,
+            Ok(actual) => self.actual = Actual::new(actual),
             Err(err) => {
                 self.note_trouble(&err.into());
                 return false;
@@ -263,7 +263,7 @@ impl<K: Kernel> Enforcer<K> {
         }
         // What was begun may have reached the kernel, and lost its way only at read-back or on disk.
         match self.kernel.read() {
-            Ok(actual) => self.actual = actual,
+            Ok(actual) => self.actual = Actual::new(actual),
             Err(err) => self.note_trouble(&err.into()),
         }
         self.settle();

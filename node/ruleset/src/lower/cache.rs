@@ -2,25 +2,50 @@
 
 use super::{
     selector::{Selectors, set_name},
-    tier::{LoweredTier, TierContent},
+    tier::{LoweredTier, Touched},
 };
 use crate::ir::{Ruleset, TableName};
-use palisade_policy::{ids::SetId, rule::Family, view::View};
-use std::{collections::HashMap, sync::Arc};
+use palisade_policy::{
+    fault::ItemFault,
+    ids::{PolicyId, SetId},
+    rule::Family,
+    view::View,
+};
+use std::collections::HashMap;
 
 /// Answers of the last lowering, so that the next one costs what changed. Dropping it costs time, never correctness.
 #[derive(Debug, Default)]
 pub struct LowerCache {
     pub(super) selectors: Selectors,
-    tiers: HashMap<String, Remembered>,
+    pub(super) tiers: Tiers,
+    /// All that the last view led to is remembered.
+    whole: bool,
+}
+
+/// Tiers by their places.
+#[derive(Debug, Default)]
+pub(super) struct Tiers {
+    known: HashMap<String, Remembered>,
     round: u64,
 }
 
 #[derive(Debug)]
 struct Remembered {
-    content: TierContent,
-    lowered: Arc<LoweredTier>,
+    tier: Box<LoweredTier>,
     round: u64,
+}
+
+impl Tiers {
+    /// What was lowered at a place.
+    pub(super) fn take(&mut self, place: &str) -> Option<Box<LoweredTier>> {
+        self.known.remove(place).map(|known| known.tier)
+    }
+
+    pub(super) fn keep(&mut self, tier: Box<LoweredTier>) {
+        let round = self.round;
+        let place = tier.place().to_owned();
+        self.known.insert(place, Remembered { tier, round });
+    }
 }
 
 impl LowerCache {
@@ -55,44 +80,52 @@ impl LowerCache {
     }
 
     pub(super) fn begin(&mut self) {
-        self.round += 1;
+        self.whole = false;
+        self.tiers.round += 1;
     }
 
     /// Forgets tiers that the round did not meet.
-    pub(super) fn end(&mut self) {
-        let round = self.round;
-        self.tiers.retain(|_, tier| tier.round == round);
+    pub(super) fn end(&mut self, faults: &[ItemFault]) {
+        let round = self.tiers.round;
+        self.tiers.known.retain(|_, tier| tier.round == round);
         self.selectors.retain();
+        self.whole = faults.is_empty();
     }
 
-    /// What was lowered at a place: the same again, or something to start from.
-    pub(super) fn tier(&mut self, place: &str, content: &TierContent) -> Found {
-        match self.tiers.get_mut(place) {
-            Some(tier) if tier.content == *content => {
-                tier.round = self.round;
-                Found::Same(Arc::clone(&tier.lowered))
-            }
-            Some(tier) if tier.content.is_kin(content) => Found::Kin(Arc::clone(&tier.lowered)),
-            _ => Found::Nothing,
+    /// Brings the tiers that were lowered up to policies that became others, and says what that touches.
+    ///
+    /// `None`: the view must be lowered.
+    pub(crate) fn patch<'a>(
+        &mut self,
+        view: &View,
+        changed: impl Iterator<Item = &'a PolicyId> + Clone,
+    ) -> Option<Touched> {
+        if !std::mem::take(&mut self.whole) {
+            return None;
         }
+        let mut touched = Touched::default();
+        let mut broken = None;
+        for (place, known) in &mut self.tiers.known {
+            let tier = &mut known.tier;
+            if changed.clone().any(|id| tier.is_beyond(id, view)) {
+                return None;
+            }
+            let replaced = |id| tier.replacement(id, view.policies.get(id)?);
+            let edits: Vec<_> = changed.clone().filter_map(replaced).collect();
+            let patched = edits.is_empty()
+                || tier
+                    .patch(view, &mut self.selectors, edits, &mut touched)
+                    .is_some();
+            if !patched {
+                broken = Some(place.clone());
+                break;
+            }
+        }
+        if let Some(place) = broken {
+            self.tiers.known.remove(&place);
+            return None;
+        }
+        self.whole = true;
+        Some(touched)
     }
-
-    pub(super) fn keep(&mut self, place: &str, content: TierContent, lowered: &Arc<LoweredTier>) {
-        let remembered = Remembered {
-            content,
-            lowered: Arc::clone(lowered),
-            round: self.round,
-        };
-        self.tiers.insert(place.to_owned(), remembered);
-    }
-}
-
-/// What the cache knows of a tier.
-pub(super) enum Found {
-    /// Lowered before, from the same.
-    Same(Arc<LoweredTier>),
-    /// Lowered before, with other policies: its buckets can be taken over.
-    Kin(Arc<LoweredTier>),
-    /// New.
-    Nothing,
 }

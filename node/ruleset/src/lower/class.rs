@@ -144,10 +144,8 @@ impl Lowering<'_> {
     }
 
     fn jump(&mut self, place: &TierPlace<'_>, content: TierContent) -> Result<Rule, ItemFault> {
-        let tier = self.tier(place, content)?;
-        Ok(rule([Expression::Verdict(Verdict::Jump(
-            tier.chain.clone(),
-        ))]))
+        let chain = self.tier(place, &content)?;
+        Ok(rule([Expression::Verdict(Verdict::Jump(chain))]))
     }
 
     fn policies(

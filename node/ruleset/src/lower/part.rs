@@ -3,16 +3,13 @@
 use crate::{
     ir::{
         Chain, ChainName, Element, End, Expression, Key, Map, Rule, Set, SetName, Shape, Table,
-        Value, Verdict,
+        Value,
     },
     text::render_rule,
 };
 use ipnet::IpNet;
 use palisade_policy::rule::{Family, PortRange};
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-};
+use std::{collections::BTreeSet, sync::Arc};
 
 use super::member::reduce;
 
@@ -47,22 +44,6 @@ pub(super) fn index_name(kind: &str, place: &str) -> SetName {
     let mut hasher = blake3::Hasher::new();
     hasher.update(place.as_bytes());
     SetName::new(format!("{kind}_{}", hex(&hasher, 20)))
-}
-
-/// Adds an index map.
-pub(super) fn add_map(
-    part: &mut Table,
-    name: SetName,
-    shape: Shape,
-    interval: bool,
-    elements: BTreeMap<Element, Verdict>,
-) {
-    let map = Map {
-        shape,
-        interval,
-        elements,
-    };
-    part.maps.insert(name, Arc::new(map));
 }
 
 /// Whether the address is in any of the nets, which are of one family. `None`: always so (or, negated, never).
@@ -117,7 +98,8 @@ pub(super) fn port_element(range: PortRange) -> Element {
     }
 }
 
-fn merge_ranges(ranges: &[PortRange]) -> Vec<PortRange> {
+/// The same ports, as ranges that neither overlap nor touch.
+pub(super) fn merge_ranges(ranges: &[PortRange]) -> Vec<PortRange> {
     let mut sorted = ranges.to_vec();
     sorted.sort_unstable();
     let mut merged: Vec<PortRange> = Vec::new();

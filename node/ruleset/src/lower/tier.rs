@@ -5,344 +5,339 @@
 
 use super::{
     Lowering, PlainTier,
-    cache::Found,
-    part::{add_map, immutable, index_name, merge, port_element},
-    rule::{Context, Decided, Port},
-    sequence::{Ending, close, cut},
+    part::immutable,
+    rule::{Decided, Port},
+    selector::{Selectors, Use},
+    sequence::{Ending, cut},
 };
-use crate::ir::{Element, End, Expression, Key, Rule as NftRule, Shape, Table, Value, Verdict};
-use palisade_policy::{
-    class::TierDefault,
-    fault::ItemFault,
-    rule::{PortRange, Protocol},
+use crate::{
+    ir::{ChainName, End, Expression, Key, Rule as NftRule, SetName, Table, TableName, Verdict},
+    reference::Referent,
 };
-use std::{
-    collections::{BTreeMap, HashMap},
-    sync::Arc,
-};
+use palisade_policy::{class::TierDefault, fault::ItemFault, rule::Protocol, view::View};
+use std::{collections::BTreeMap, sync::Arc};
 
+mod bucket;
 mod content;
 mod index;
+mod maps;
+mod patch;
 
-use content::{Bucket, BucketKey, Line, prune};
-pub(super) use content::{LoweredTier, Terms, TierContent, TierPlace};
-use index::{Buckets, Index};
+pub(super) use bucket::{Bucket, Part};
+use bucket::{Maker, Tail};
+use content::{At, Policies};
+pub(super) use content::{Terms, TierContent, TierPlace};
+use index::{END, Index, Missing, bucket_lines};
+use maps::{Sizes, elements};
+pub(crate) use patch::Touched;
+
+/// A tier as it stands in the kernel, and how it got there.
+#[derive(Debug)]
+pub(super) struct LoweredTier {
+    place: String,
+    table: TableName,
+    hook: &'static str,
+    terms: Terms,
+    policies: Policies,
+    /// Where the class chain jumps to.
+    chain: ChainName,
+    /// That chain and what it needs, but for the maps of the index and what they lead to.
+    frame: Part,
+    body: Body,
+}
+
+#[derive(Debug)]
+enum Body {
+    /// Rule by rule.
+    Straight {
+        /// An index would have cost too many copies.
+        plain: bool,
+    },
+    Indexed(Box<Indexed>),
+}
+
+#[derive(Debug)]
+struct Indexed {
+    index: Index,
+    tail: Tail,
+    sizes: Sizes,
+}
+
+// === impl Lowering ===
 
 impl Lowering<'_> {
-    /// Lowers a tier or takes it from the cache, and adds it to the table.
+    /// Lowers a tier as far as it is not what the cache knows, and adds it to the table.
     pub(super) fn tier(
         &mut self,
         place: &TierPlace<'_>,
-        content: TierContent,
-    ) -> Result<Arc<LoweredTier>, ItemFault> {
-        let found = match self.cache.tier(&place.name, &content) {
-            Found::Same(tier) | Found::Kin(tier) if !self.names_hold(&tier) => Found::Nothing,
-            found => found,
+        content: &TierContent,
+    ) -> Result<ChainName, ItemFault> {
+        let selectors = &mut self.cache.selectors;
+        let known = self.cache.tiers.take(&place.name);
+        let known = known.filter(|tier| tier.names_hold(self.view, selectors));
+        let tier = match known.and_then(|tier| tier.follow(self.view, selectors, content)) {
+            Some(tier) => tier,
+            None => Box::new(LoweredTier::lower(place, content, self.view, selectors)?),
         };
-        let lowered = match found {
-            Found::Same(tier) => tier,
-            Found::Kin(tier) => self.lower_tier(place, &content, Some(&tier))?,
-            Found::Nothing => self.lower_tier(place, &content, None)?,
-        };
-        if lowered.plain
-            && let Some(endpoint) = place.endpoint
-        {
+        if let (Body::Straight { plain: true }, Some(endpoint)) = (&tier.body, place.endpoint) {
             self.plain.insert(PlainTier {
                 list: place.list,
                 direction: content.terms.direction,
                 endpoint: endpoint.clone(),
                 tier: place.tier.cloned(),
-                rules: lowered.rules,
+                rules: tier.policies.lines().count(),
             });
         }
-        merge(&mut self.table, &lowered.part);
-        let used = lowered.used.iter();
-        self.used.extend(used.map(|(n, u)| (n.clone(), u.clone())));
-        self.cache.keep(&place.name, content, &lowered);
-        Ok(lowered)
+        tier.add_to(&mut self.table, &mut self.used);
+        let chain = tier.chain.clone();
+        self.cache.tiers.keep(tier);
+        Ok(chain)
     }
+}
 
-    /// The sets are still there, and of the same kinds.
-    fn names_hold(&mut self, tier: &LoweredTier) -> bool {
-        let selectors = &mut self.cache.selectors;
-        tier.used
-            .iter()
-            .all(|(name, used)| selectors.name(self.view, used).as_ref() == Some(name))
-    }
+// === impl LoweredTier ===
 
-    fn lower_tier(
-        &mut self,
+impl LoweredTier {
+    /// From scratch.
+    fn lower(
         place: &TierPlace<'_>,
         content: &TierContent,
-        kin: Option<&LoweredTier>,
-    ) -> Result<Arc<LoweredTier>, ItemFault> {
-        let lines = content.lines();
-        let lowered = TierLowering {
-            hook: place.hook,
-            place: &place.name,
-            context: Context {
-                view: self.view,
-                selectors: &mut self.cache.selectors,
-                part: Table::default(),
-                used: BTreeMap::new(),
-                rejects: content.terms.rejects,
-                allow: content.terms.allow,
-                hook: place.hook,
-            },
-            kin,
-            buckets: HashMap::new(),
-        }
-        .lower(&content.terms, &lines)?;
-        Ok(Arc::new(lowered))
-    }
-}
-
-struct TierLowering<'a, 'k> {
-    hook: &'static str,
-    place: &'a str,
-    context: Context<'a>,
-    kin: Option<&'k LoweredTier>,
-    buckets: HashMap<BucketKey, Arc<Bucket>>,
-}
-
-impl TierLowering<'_, '_> {
-    fn lower(mut self, terms: &Terms, lines: &[Line<'_>]) -> Result<LoweredTier, ItemFault> {
+        view: &View,
+        selectors: &mut Selectors,
+    ) -> Result<Self, ItemFault> {
+        let terms = content.terms;
+        let policies = Policies::new(terms.direction, &content.policies);
+        let mut maker = Maker::new(place.hook, &terms, view, selectors);
         let default = match terms.default {
-            TierDefault::Deny => self.context.deny(),
+            TierDefault::Deny => maker.context.deny(),
             TierDefault::Pass => Expression::Verdict(Verdict::Return),
         };
         let default = NftRule {
             expressions: vec![default],
             id: terms.default_id,
         };
-        let ending = Ending::new(default, self.hook);
-        let index = Index::of(lines);
-        let (rules, plain) = match index.buckets(lines) {
-            None => (self.straight(lines, &ending)?, true),
-            Some(_) if index.middle.is_empty() => (self.straight(lines, &ending)?, false),
-            Some(buckets) => (self.indexed(&index, &buckets, lines, &ending)?, false),
+        let ending = Ending::new(default, place.hook);
+        let index = Index::of(&policies).and_then(|mut index| {
+            let missing = index.missing_all(&policies)?;
+            Some((index, missing))
+        });
+        let (rules, mut frame, body) = match index {
+            None => maker.straight(&policies, &ending, true)?,
+            Some((index, _)) if index.is_empty() => maker.straight(&policies, &ending, false)?,
+            Some((index, missing)) => {
+                maker.indexed(&place.name, &policies, index, missing, &ending)?
+            }
         };
-        let mut part = std::mem::take(&mut self.context.part);
-        let chain = immutable(&mut part, "tier", self.hook, rules);
-        let mut used = self.context.used;
-        prune(&mut part, &mut used, &chain);
-        Ok(LoweredTier {
+        let chain = immutable(&mut frame.table, "tier", place.hook, rules);
+        frame.prune([Referent::Chain(chain.clone())]);
+        Ok(Self {
+            place: place.name.clone(),
+            table: place.table(),
+            hook: place.hook,
+            terms,
+            policies,
             chain,
-            part,
-            used,
-            plain,
-            rules: lines.len(),
-            buckets: self.buckets,
+            frame,
+            body,
         })
     }
 
+    /// By this it is remembered.
+    pub(super) fn place(&self) -> &str {
+        &self.place
+    }
+
+    /// The sets are still there, and of the same kinds.
+    fn names_hold(&self, view: &View, selectors: &mut Selectors) -> bool {
+        let mut used = BTreeMap::new();
+        used.extend(&self.frame.used);
+        used.extend(self.buckets().flat_map(|bucket| &bucket.part.used));
+        if let Body::Indexed(indexed) = &self.body {
+            used.extend(&indexed.tail.part.used);
+        }
+        used.into_iter()
+            .all(|(name, used)| selectors.name(view, used).as_ref() == Some(name))
+    }
+
+    fn add_to(&self, table: &mut Table, used: &mut BTreeMap<SetName, Use>) {
+        self.frame.add_to(table, used);
+        let mut ends = false;
+        for bucket in self.buckets() {
+            bucket.part.add_to(table, used);
+            ends |= bucket.ends;
+        }
+        if let Body::Indexed(indexed) = &self.body {
+            maps::add_maps(&self.place, &indexed.index, table);
+            if ends {
+                indexed.tail.part.add_to(table, used);
+            }
+        }
+    }
+
+    fn buckets(&self) -> impl Iterator<Item = &Bucket> {
+        let index = match &self.body {
+            Body::Indexed(indexed) => Some(&indexed.index),
+            Body::Straight { .. } => None,
+        };
+        let ports = index.into_iter().flat_map(|index| index.protocols.values());
+        ports
+            .flat_map(|ports| {
+                let covered = ports.segments.values().map(|segment| &segment.bucket);
+                covered.chain([&ports.rest]).flatten()
+            })
+            .map(|bucket| &**bucket)
+    }
+}
+
+// === impl Maker ===
+
+type Made = (Vec<NftRule>, Part, Body);
+
+impl Maker<'_> {
     /// Rule by rule.
-    fn straight(&mut self, lines: &[Line<'_>], ending: &Ending) -> Result<Vec<NftRule>, ItemFault> {
+    fn straight(
+        &mut self,
+        policies: &Policies,
+        ending: &Ending,
+        plain: bool,
+    ) -> Result<Made, ItemFault> {
         let mut rules = Vec::new();
-        for line in lines {
-            self.whole(line, &mut rules)?;
+        for line in policies.lines() {
+            self.whole(&line, &mut rules)?;
         }
         if !cut(&mut rules) {
             rules.push(ending.rule.clone());
         }
-        Ok(rules)
+        Ok((rules, self.take(), Body::Straight { plain }))
     }
 
     fn indexed(
         &mut self,
-        index: &Index,
-        buckets: &Buckets,
-        lines: &[Line<'_>],
+        place: &str,
+        policies: &Policies,
+        mut index: Index,
+        missing: Vec<Missing>,
         ending: &Ending,
-    ) -> Result<Vec<NftRule>, ItemFault> {
+    ) -> Result<Made, ItemFault> {
         let mut rules = Vec::new();
-        for line in lines.iter().take(index.middle.start) {
-            self.whole(line, &mut rules)?;
-        }
+        self.lines(policies, &index.before, &mut rules)?;
         if cut(&mut rules) {
-            return Ok(rules);
+            return Ok((rules, self.take(), Body::Straight { plain: false }));
         }
-        let after = lines.get(index.middle.end..).unwrap_or_default();
-        let ending = self.tail(after, ending)?;
-        let (mut exact, mut rest) = (BTreeMap::new(), BTreeMap::new());
-        let mut wide: BTreeMap<Protocol, BTreeMap<Element, Verdict>> = BTreeMap::new();
-        for (protocol, at) in &buckets.by_protocol {
-            let missed = self.bucket("rest", *protocol, &at.rest, lines, &ending)?;
-            for (range, bucket) in &at.ranges {
-                let verdict = self.bucket("bucket", *protocol, bucket, lines, &ending)?;
-                // A miss comes to the same.
-                if verdict == missed {
-                    continue;
-                }
-                if range.first() == range.last() {
-                    let key = Value::ProtocolPort(*protocol, range.first());
-                    exact.insert(Element::single(key), verdict);
-                } else {
-                    let ranges = wide.entry(*protocol).or_default();
-                    ranges.insert(port_element(*range), verdict);
-                }
+        let mut frame = self.take();
+        let tail = self.tail(policies, &index.after, ending)?;
+        for (protocol, ports) in &mut index.protocols {
+            let lines = bucket_lines(policies, &[], &ports.common);
+            ports.rest = Some(self.bucket("rest", policies, (*protocol, lines), &tail)?);
+        }
+        fill(&mut index, self, policies, missing, &tail)?;
+        let mut sizes = Sizes::default();
+        for (protocol, ports) in &index.protocols {
+            for (range, _) in elements(ports, 0..END) {
+                sizes.add(*protocol, range);
             }
-            rest.insert(Element::single(Value::Protocol(*protocol)), missed);
         }
-        rules.extend(self.lookup("port", Key::ProtocolPort(End::Destination), exact, false));
-        for (protocol, ranges) in wide {
-            let kind = format!("range{}", protocol.0);
-            let lookup = self.lookup(&kind, Key::Port(End::Destination), ranges, true);
-            rules.extend(lookup.map(|mut rule| {
-                let not = false;
-                rule.expressions
-                    .insert(0, Expression::Protocol { protocol, not });
-                rule
-            }));
-        }
-        rules.extend(self.lookup("rest", Key::Protocol, rest, false));
-        let protocols: Vec<Protocol> = buckets.by_protocol.keys().copied().collect();
-        for at in &buckets.others {
-            if let Some(line) = lines.get(*at) {
+        rules.extend(lookups(place, &sizes));
+        let protocols: Vec<Protocol> = index.protocols.keys().copied().collect();
+        for at in &index.others {
+            if let Some(line) = policies.line(*at) {
                 let decided = Decided::Other(&protocols);
-                self.narrowed(line, decided, Port::Open, &mut rules)?;
+                self.narrowed(&line, decided, Port::Open, &mut rules)?;
             }
         }
+        let others = self.take();
+        others.add_to(&mut frame.table, &mut frame.used);
         if !cut(&mut rules) {
-            rules.push(ending.rule.clone());
-            merge(&mut self.context.part, &ending.part);
+            rules.push(tail.ending.rule.clone());
+            tail.part.add_to(&mut frame.table, &mut frame.used);
         }
-        Ok(rules)
+        let indexed = Indexed { index, tail, sizes };
+        Ok((rules, frame, Body::Indexed(Box::new(indexed))))
+    }
+
+    fn lines(
+        &mut self,
+        policies: &Policies,
+        lines: &[At],
+        to: &mut Vec<NftRule>,
+    ) -> Result<(), ItemFault> {
+        let mut lines = lines.iter().filter_map(|at| policies.line(*at));
+        lines.try_for_each(|line| self.whole(&line, to))
     }
 
     /// What stands after the last indexed rule: a chain that buckets end in.
-    fn tail(&mut self, lines: &[Line<'_>], ending: &Ending) -> Result<Ending, ItemFault> {
+    fn tail(
+        &mut self,
+        policies: &Policies,
+        lines: &[At],
+        ending: &Ending,
+    ) -> Result<Tail, ItemFault> {
         if lines.is_empty() {
-            return Ok(ending.clone());
+            return Ok(Tail::new(ending.clone(), Part::default()));
         }
         let mut rules = Vec::new();
-        for line in lines {
-            self.whole(line, &mut rules)?;
-        }
+        self.lines(policies, lines, &mut rules)?;
         if !cut(&mut rules) {
             rules.push(ending.rule.clone());
         }
+        let mut part = self.take();
         if let [only] = rules.as_slice() {
-            return Ok(Ending::new(only.clone(), self.hook));
+            return Ok(Tail::new(Ending::new(only.clone(), self.hook), part));
         }
-        let mut part = Table::default();
-        let verdict = Verdict::Goto(immutable(&mut part, "tail", self.hook, rules));
-        Ok(Ending {
+        let tail = immutable(&mut part.table, "tail", self.hook, rules);
+        part.prune([Referent::Chain(tail.clone())]);
+        let verdict = Verdict::Goto(tail);
+        let ending = Ending {
             rule: NftRule::new(vec![Expression::Verdict(verdict.clone())]),
             verdict,
-            part,
-        })
-    }
-
-    /// The rules that can still match a packet of the protocol, behind an index entry.
-    fn bucket(
-        &mut self,
-        role: &str,
-        protocol: Protocol,
-        bucket: &[(usize, Port)],
-        lines: &[Line<'_>],
-        ending: &Ending,
-    ) -> Result<Verdict, ItemFault> {
-        let lines: Vec<(&Line<'_>, Port)> = bucket
-            .iter()
-            .filter_map(|(at, port)| lines.get(*at).map(|line| (line, *port)))
-            .collect();
-        let key = BucketKey {
-            protocol,
-            lines: lines
-                .iter()
-                .map(|(line, port)| (Arc::as_ptr(line.policy.1).addr(), line.index, *port))
-                .collect(),
-            ending: ending.rule.clone(),
+            part: Table::default(),
         };
-        let known = self
-            .buckets
-            .get(&key)
-            .or_else(|| self.kin.and_then(|kin| kin.buckets.get(&key)));
-        let made = match known {
-            Some(known) => Arc::clone(known),
-            None => Arc::new(self.make_bucket(role, protocol, &lines, ending)?),
-        };
-        merge(&mut self.context.part, &made.part);
-        let used = made.used.iter().map(|(n, u)| (n.clone(), u.clone()));
-        self.context.used.extend(used);
-        let verdict = made.verdict.clone();
-        self.buckets.insert(key, made);
-        Ok(verdict)
-    }
-
-    fn make_bucket(
-        &mut self,
-        role: &str,
-        protocol: Protocol,
-        lines: &[(&Line<'_>, Port)],
-        ending: &Ending,
-    ) -> Result<Bucket, ItemFault> {
-        let outer = std::mem::take(&mut self.context.part);
-        let outer_used = std::mem::take(&mut self.context.used);
-        let mut rules = Vec::new();
-        let mut lowered = Ok(());
-        for (line, port) in lines {
-            lowered = self.narrowed(line, Decided::Is(protocol), *port, &mut rules);
-            if lowered.is_err() {
-                break;
-            }
-        }
-        let mut part = std::mem::replace(&mut self.context.part, outer);
-        let used = std::mem::replace(&mut self.context.used, outer_used);
-        lowered?;
-        let verdict = close(role, self.hook, rules, ending, &mut part);
-        merge(&mut part, &ending.part);
-        Ok(Bucket {
-            verdict,
-            part,
-            used,
-        })
-    }
-
-    fn whole(&mut self, line: &Line<'_>, rules: &mut Vec<NftRule>) -> Result<(), ItemFault> {
-        let lowered = self.context.lower_whole(line.rule, rules);
-        lowered.map_err(|reason| line.fault(reason))
-    }
-
-    fn narrowed(
-        &mut self,
-        line: &Line<'_>,
-        decided: Decided<'_>,
-        port: Port,
-        rules: &mut Vec<NftRule>,
-    ) -> Result<(), ItemFault> {
-        let lowered = self.context.lower(line.rule, decided, port, rules);
-        lowered.map_err(|reason| line.fault(reason))
-    }
-
-    /// Adds an index map and looks it up; nothing if there is nothing in it.
-    fn lookup(
-        &mut self,
-        kind: &str,
-        key: Key,
-        elements: BTreeMap<Element, Verdict>,
-        interval: bool,
-    ) -> Option<NftRule> {
-        if elements.is_empty() {
-            return None;
-        }
-        let shape = match key {
-            Key::Port(_) => Shape::Port,
-            Key::Protocol => Shape::Protocol,
-            _ => Shape::ProtocolPort,
-        };
-        let map = index_name(kind, self.place);
-        add_map(
-            &mut self.context.part,
-            map.clone(),
-            shape,
-            interval,
-            elements,
-        );
-        Some(NftRule::new(vec![Expression::VerdictMap { key, map }]))
+        Ok(Tail::new(ending, part))
     }
 }
 
-/// A range and the lines of its bucket.
-type Ranged = (PortRange, Vec<(usize, Port)>);
+/// Makes what is missing, and gives it too.
+fn fill(
+    index: &mut Index,
+    maker: &mut Maker<'_>,
+    policies: &Policies,
+    missing: Vec<Missing>,
+    tail: &Tail,
+) -> Result<Vec<Arc<Bucket>>, ItemFault> {
+    let mut all = Vec::with_capacity(missing.len());
+    for Missing {
+        protocol,
+        first,
+        lines,
+    } in missing
+    {
+        let made = maker.bucket("bucket", policies, (protocol, lines), tail)?;
+        let ports = index.protocols.get_mut(&protocol);
+        if let Some(segment) = ports.and_then(|ports| ports.segments.get_mut(&first)) {
+            segment.bucket = Some(Arc::clone(&made));
+        }
+        all.push(made);
+    }
+    Ok(all)
+}
+
+/// Rules that look up the maps that are there, in order.
+fn lookups(place: &str, sizes: &Sizes) -> Vec<NftRule> {
+    let mut rules = Vec::new();
+    let ports = Key::ProtocolPort(End::Destination);
+    if sizes.has_exact() {
+        let (key, map) = (ports, maps::exact(place));
+        rules.push(NftRule::new(vec![Expression::VerdictMap { key, map }]));
+    }
+    for protocol in sizes.wide() {
+        let not = false;
+        let (key, map) = (Key::Port(End::Destination), maps::wide(place, protocol));
+        rules.push(NftRule::new(vec![
+            Expression::Protocol { protocol, not },
+            Expression::VerdictMap { key, map },
+        ]));
+    }
+    let (key, map) = (Key::Protocol, maps::rest(place));
+    rules.push(NftRule::new(vec![Expression::VerdictMap { key, map }]));
+    rules
+}

@@ -4,5 +4,6 @@ mod faults;
 mod goldens;
 mod ladder;
 mod plans;
+mod short;
 mod views;
 mod worlds;

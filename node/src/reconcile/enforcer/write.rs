@@ -12,7 +12,7 @@ use palisade_policy::{
     resolve::{Disagreement, disagreements},
     view::Position,
 };
-use palisade_ruleset::{apply, diff, ir::Ruleset, lower, patch::lower_members, plan::Plan};
+use palisade_ruleset::{apply::Actual, diff, ir::Ruleset, lower, lower_change, plan::Plan};
 use std::{io, time::Instant};
 
 /// Times that a transaction is planned anew on what the kernel is read to hold.
@@ -37,16 +37,19 @@ impl<K: Kernel> Enforcer<K> {
         since: Option<&Change>,
     ) -> Result<(), Trouble> {
         let short = match (since, &self.held) {
-            (Some(change), Some(held)) => {
-                let position = self.standing.have.as_ref();
-                lower_members(&self.actual, held.view(), change, position)
-            }
+            (Some(change), Some(held)) => lower_change(
+                &mut self.actual,
+                held.view(),
+                change,
+                self.standing.have.as_ref(),
+                &mut self.cache,
+            ),
             _ => None,
         };
         match (short, since) {
             (Some(plan), Some(change)) => {
                 self.begin(record)?;
-                if !self.write_members(&plan, change)? {
+                if !self.write_short(&plan, change)? {
                     let desired = self.lower()?;
                     self.write(desired)?;
                 }
@@ -62,23 +65,23 @@ impl<K: Kernel> Enforcer<K> {
         Ok(())
     }
 
-    /// The short way: members only. False: it did not work out, and the kernel was read anew.
-    fn write_members(&mut self, plan: &Plan, change: &Change) -> Result<bool, Trouble> {
+    /// The short way: nothing was lowered whole. False: it did not work out, and the kernel was read anew.
+    fn write_short(&mut self, plan: &Plan, change: &Change) -> Result<bool, Trouble> {
         let done = self.kernel.commit(plan).is_ok()
-            && apply(&mut self.actual, plan).is_ok()
+            && self.actual.apply(plan).is_ok()
             && self.kernel.verify(plan).is_ok();
         if !done {
-            self.actual = self.kernel.read()?;
+            self.actual = Actual::new(self.kernel.read()?);
         } else if let Some(held) = &self.held {
             self.cache
-                .remember_members(held.view(), &self.actual, change.sets.keys());
+                .remember_members(held.view(), self.actual.ruleset(), change.sets.keys());
         }
         Ok(done)
     }
 
     fn lower(&mut self) -> Result<Ruleset, Trouble> {
         let Some(held) = &self.held else {
-            return Ok(self.actual.clone());
+            return Ok(self.actual.ruleset().clone());
         };
         let position = self.position_to_write();
         let lowered = lower(
@@ -119,7 +122,9 @@ impl<K: Kernel> Enforcer<K> {
     fn position_to_write(&self) -> Option<Position> {
         let have = self.standing.have?;
         let same = |there: &Position| there.epoch == have.epoch && there.digest == have.digest;
-        kernel_position(&self.actual).filter(same).or(Some(have))
+        kernel_position(self.actual.ruleset())
+            .filter(same)
+            .or(Some(have))
     }
 
     pub(super) fn begin(&mut self, record: Record<'_>) -> io::Result<()> {
@@ -140,15 +145,15 @@ impl<K: Kernel> Enforcer<K> {
     fn write(&mut self, desired: Ruleset) -> Result<(), Trouble> {
         let mut last = None;
         for _ in 0..ATTEMPTS {
-            let plan = diff(&self.actual, &desired);
+            let plan = diff(self.actual.ruleset(), &desired);
             if plan.is_empty() {
-                self.actual = desired;
+                self.actual = Actual::new(desired);
                 return Ok(());
             }
             let trouble = match self.kernel.commit(&plan) {
                 Ok(()) => match self.kernel.verify(&plan) {
                     Ok(()) => {
-                        self.actual = desired;
+                        self.actual = Actual::new(desired);
                         return Ok(());
                     }
                     Err(mismatch) => Trouble::Mismatch(mismatch),
@@ -161,8 +166,8 @@ impl<K: Kernel> Enforcer<K> {
                 Err(err) => Trouble::Commit(err),
             };
             let actual = self.kernel.read()?;
-            let as_believed = actual == self.actual;
-            self.actual = actual;
+            let as_believed = &actual == self.actual.ruleset();
+            self.actual = Actual::new(actual);
             // Refused although the kernel holds what the plan was made for: it would be refused again.
             if as_believed && matches!(trouble, Trouble::Refused { .. }) {
                 return Err(trouble);

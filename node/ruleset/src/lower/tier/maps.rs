@@ -1,0 +1,138 @@
+//! The verdict maps of an index: single ports of all protocols in one, wider ranges in one per protocol, then protocols.
+
+use super::index::{Index, Ports};
+use crate::{
+    ir::{Element, Map, SetName, Shape, Table, Value, Verdict},
+    lower::part::{index_name, port_element},
+};
+use palisade_policy::rule::{PortRange, Protocol};
+use std::{collections::BTreeMap, ops::Range, sync::Arc};
+
+/// How many elements the maps have: a map without is not there.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub(super) struct Sizes {
+    exact: usize,
+    wide: BTreeMap<Protocol, usize>,
+}
+
+/// An element of an index map.
+pub(super) struct Slot {
+    pub(super) map: SetName,
+    pub(super) shape: Shape,
+    pub(super) interval: bool,
+    pub(super) element: Element,
+}
+
+// === impl Sizes ===
+
+impl Sizes {
+    pub(super) fn add(&mut self, protocol: Protocol, range: PortRange) {
+        *self.of(protocol, range) += 1;
+    }
+
+    pub(super) fn remove(&mut self, protocol: Protocol, range: PortRange) {
+        *self.of(protocol, range) -= 1;
+    }
+
+    pub(super) fn has_exact(&self) -> bool {
+        self.exact > 0
+    }
+
+    /// Protocols that have a map of ranges.
+    pub(super) fn wide(&self) -> impl Iterator<Item = Protocol> + '_ {
+        let there = self.wide.iter().filter(|(_, size)| **size > 0);
+        there.map(|(protocol, _)| *protocol)
+    }
+
+    /// The same maps are there.
+    pub(super) fn is_like(&self, other: &Self) -> bool {
+        self.has_exact() == other.has_exact() && self.wide().eq(other.wide())
+    }
+
+    fn of(&mut self, protocol: Protocol, range: PortRange) -> &mut usize {
+        if range.first() == range.last() {
+            &mut self.exact
+        } else {
+            self.wide.entry(protocol).or_default()
+        }
+    }
+}
+
+// === impl Slot ===
+
+impl Slot {
+    pub(super) fn new(place: &str, protocol: Protocol, range: PortRange) -> Self {
+        if range.first() == range.last() {
+            Self {
+                map: exact(place),
+                shape: Shape::ProtocolPort,
+                interval: false,
+                element: Element::single(Value::ProtocolPort(protocol, range.first())),
+            }
+        } else {
+            Self {
+                map: wide(place, protocol),
+                shape: Shape::Port,
+                interval: true,
+                element: port_element(range),
+            }
+        }
+    }
+}
+
+pub(super) fn exact(place: &str) -> SetName {
+    index_name("port", place)
+}
+
+pub(super) fn wide(place: &str, protocol: Protocol) -> SetName {
+    index_name(&format!("range{}", protocol.0), place)
+}
+
+pub(super) fn rest(place: &str) -> SetName {
+    index_name("rest", place)
+}
+
+/// Elements for ports in a window, without those that come to what a miss comes to.
+pub(super) fn elements(
+    ports: &Ports,
+    window: Range<u32>,
+) -> impl Iterator<Item = (PortRange, &Verdict)> {
+    let missed = ports.rest.as_ref().map(|bucket| &bucket.verdict);
+    ports.within(window).filter_map(move |(range, segment)| {
+        let verdict = &segment.bucket.as_ref()?.verdict;
+        (missed != Some(verdict)).then_some((range, verdict))
+    })
+}
+
+/// Adds the maps of an index.
+pub(super) fn add_maps(place: &str, index: &Index, table: &mut Table) {
+    let mut add = |name: SetName, shape: Shape, interval: bool, elements: BTreeMap<_, _>| {
+        if !elements.is_empty() {
+            let map = Map {
+                shape,
+                interval,
+                elements,
+            };
+            table.maps.insert(name, Arc::new(map));
+        }
+    };
+    let (mut singles, mut rests) = (BTreeMap::new(), BTreeMap::new());
+    for (protocol, ports) in &index.protocols {
+        let mut ranges = BTreeMap::new();
+        for (range, verdict) in elements(ports, 0..super::index::END) {
+            if range.first() == range.last() {
+                let key = Value::ProtocolPort(*protocol, range.first());
+                singles.insert(Element::single(key), verdict.clone());
+            } else {
+                ranges.insert(port_element(range), verdict.clone());
+            }
+        }
+        add(wide(place, *protocol), Shape::Port, true, ranges);
+        if let Some(bucket) = &ports.rest {
+            let key = Element::single(Value::Protocol(*protocol));
+            rests.insert(key, bucket.verdict.clone());
+        }
+    }
+    add(exact(place), Shape::ProtocolPort, false, singles);
+    add(rest(place), Shape::Protocol, false, rests);
+}
