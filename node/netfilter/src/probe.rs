@@ -17,7 +17,7 @@ use std::{collections::BTreeSet, ffi::CString};
 /// Something that not every kernel can do.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct Feature {
-    /// `queue`, `xt-queue`, `ct-status`, `reject`, `log`, `nflog`, `limit`, `notrack`, `fib`.
+    /// `queue`, `xt-queue`, `ct-status`, `reject`, `log`, `nflog`, `limit`, `notrack`, `fib`, `postrouting-iif`.
     pub name: &'static str,
     /// Whether this kernel can.
     pub present: bool,
@@ -80,13 +80,19 @@ impl Netfilter {
         if !refused.contains(&last) {
             return Err(ReadError::Malformed("a probe"));
         }
-        Ok(asked
+        let mut features: Vec<Feature> = asked
             .into_iter()
             .map(|(name, number)| Feature {
                 name,
                 present: !refused.contains(&number),
             })
-            .collect())
+            .collect();
+        let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+        features.push(Feature {
+            name: "postrouting-iif",
+            present: knows_input_in_postrouting(&release),
+        });
+        Ok(features)
     }
 
     /// Sequence numbers of refused messages.
@@ -109,6 +115,15 @@ impl Netfilter {
         }
         Ok(refused)
     }
+}
+
+/// Since 5.8 a packet still knows in postrouting where it came in. No rule of ours is refused without it, but the host's
+/// own translated flows could not be told from forwarded ones.
+fn knows_input_in_postrouting(release: &str) -> bool {
+    let mut numbers = release
+        .split(|c: char| !c.is_ascii_digit())
+        .map_while(|number| number.parse::<u32>().ok());
+    matches!((numbers.next(), numbers.next()), (Some(major), Some(minor)) if (major, minor) >= (5, 8))
 }
 
 fn candidates() -> Vec<(&'static str, Candidate)> {
@@ -188,4 +203,19 @@ fn fib() -> Builder {
         .u32(sys::NFTNL_EXPR_FIB_RESULT, TYPE)
         .u32(sys::NFTNL_EXPR_FIB_FLAGS, DESTINATION)
         .u32(sys::NFTNL_EXPR_FIB_DREG, 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::knows_input_in_postrouting;
+
+    #[test]
+    fn releases_are_read_as_numbers() {
+        for release in ["5.8", "5.10.0-21-amd64", "6.1.0", "10.0"] {
+            assert!(knows_input_in_postrouting(release), "{release}");
+        }
+        for release in ["5.7.19", "4.19.0-9-amd64", "", "five", "6"] {
+            assert!(!knows_input_in_postrouting(release), "{release}");
+        }
+    }
 }

@@ -245,7 +245,7 @@ fn probing_answers_and_leaves_no_trace() {
         let features = kernel.probe().expect("answered");
         println!("{features:?}");
         let present = |name| features.iter().any(|f| f.name == name && f.present);
-        for needed in ["ct-status", "reject", "limit", "notrack"] {
+        for needed in ["ct-status", "reject", "limit", "notrack", "postrouting-iif"] {
             assert!(present(needed), "{needed} in {features:?}");
         }
         assert_eq!(kernel.generation().expect("asked"), before);

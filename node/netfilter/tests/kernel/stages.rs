@@ -11,6 +11,13 @@ use palisade_policy::{
     config::EndpointToHostAction,
 };
 use palisade_ruleset::ir::TableName;
+use std::{
+    net::UdpSocket,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
 use view::{Open, endpoint, enforce, nothing, to_host};
 
 mod network;
@@ -279,5 +286,76 @@ fn neighbours_are_found_on_a_closed_interface() {
         network.inbound(Datagram::new(OUTSIDE6, HOST6, 7), true);
         network.inbound(Datagram::new(OUTSIDE6, HOST6, 3000), true);
         network.inbound(Datagram::new(OUTSIDE6, HOST6, 3001), false);
+    });
+}
+
+/// Datagrams that wait in a socket.
+fn waiting(socket: &UdpSocket) -> usize {
+    std::iter::from_fn(|| socket.recv(&mut [0; 8]).ok()).count()
+}
+
+#[test]
+fn stages_come_and_go_while_packets_flow() {
+    const CHANGES: usize = 150;
+    on_a_host(|kernel, network| {
+        let open = (Normal, Ingress, Open::To(&[2000]));
+        let mut host_only = nothing();
+        endpoint(&mut host_only, "eth0", &[], &[open]);
+        let mut everything = nothing();
+        let lists = [
+            (Normal, Ingress, Open::To(&[2000])),
+            (Untracked, Ingress, Open::To(&[3000])),
+            (Untracked, Egress, Open::From(3000)),
+            (PreDnat, Ingress, Open::To(&[8080])),
+        ];
+        endpoint(&mut everything, "eth0", &[], &lists);
+        let lists = [(Normal, Ingress, Open::To(&[1000]))];
+        endpoint(&mut everything, "cali1", &[WORKLOAD], &lists);
+        enforce(kernel, &host_only);
+
+        let bind = |port: u16| {
+            let socket = UdpSocket::bind(("0.0.0.0", port)).expect("a socket");
+            socket.set_nonblocking(true).expect("a socket");
+            socket
+        };
+        let (allowed, denied) = (bind(2000), bind(4000));
+        // Drained between changes only.
+        rustix::net::sockopt::set_socket_recv_buffer_size_force(&allowed, 1 << 28)
+            .expect("a large buffer");
+        // Neither of them is ever open: the one has a policy now and then, the other none.
+        let closed = [(&network.workload, 2001), (&network.stranger, 1000)]
+            .map(|(place, port)| place.there(move || bind(port)));
+        let stop = Arc::new(AtomicBool::new(false));
+        let stopped = Arc::clone(&stop);
+        let sending = network.outside.begin(move || {
+            let mut sent = 0;
+            while !stopped.load(Ordering::Relaxed) {
+                // Of its own port each time, so that connection tracking never decides.
+                let socket = UdpSocket::bind((OUTSIDE, 0)).expect("a socket");
+                for to in [
+                    (HOST, 2000),
+                    (HOST, 4000),
+                    (WORKLOAD, 2001),
+                    (STRANGER, 1000),
+                ] {
+                    socket.send_to(b"?", to).expect("sent");
+                }
+                sent += 1;
+            }
+            sent
+        });
+        let (mut arrived, mut leaked) = (0, 0);
+        for n in 0..CHANGES {
+            enforce(kernel, if n % 2 == 0 { &everything } else { &host_only });
+            arrived += waiting(&allowed);
+            leaked += waiting(&denied);
+        }
+        stop.store(true, Ordering::Relaxed);
+        let sent: usize = sending.recv().expect("sent");
+        arrived += waiting(&allowed);
+        leaked += waiting(&denied);
+        leaked += closed.iter().map(waiting).sum::<usize>();
+        assert!(sent > CHANGES, "{sent} packets in {CHANGES} changes");
+        assert_eq!((leaked, arrived), (0, sent), "leaked, and arrived of sent");
     });
 }

@@ -4,7 +4,7 @@ use crate::namespace::run;
 use std::{
     io::ErrorKind,
     net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket},
-    sync::mpsc::{Sender, channel},
+    sync::mpsc::{Receiver, Sender, channel},
     thread,
     time::Duration,
 };
@@ -51,13 +51,22 @@ impl Place {
     pub(super) fn there<T: Send + 'static>(&self, what: impl FnOnce() -> T + Send + 'static) -> T {
         match self {
             Self::Host => what(),
-            Self::Peer(jobs) => {
-                let (tell, told) = channel();
-                let job = move || tell.send(what()).expect("the test waits");
-                jobs.send(Box::new(job)).expect("the peer lives");
-                told.recv().expect("done")
-            }
+            Self::Peer(_) => self.begin(what).recv().expect("done"),
         }
+    }
+
+    /// Begins something at a peer; the answer comes when it is done.
+    pub(super) fn begin<T: Send + 'static>(
+        &self,
+        what: impl FnOnce() -> T + Send + 'static,
+    ) -> Receiver<T> {
+        let Self::Peer(jobs) = self else {
+            panic!("the host does one thing at a time");
+        };
+        let (tell, told) = channel();
+        let job = move || tell.send(what()).expect("the test waits");
+        jobs.send(Box::new(job)).expect("the peer lives");
+        told
     }
 
     /// Runs `ip` there.
