@@ -75,11 +75,9 @@ pub(crate) fn is_label(text: &str) -> bool {
     text.len() <= 63 && is_lower_label(text)
 }
 
-/// A policy: one label, or two joined by exactly one dot.
+/// A policy: one label, or two joined by exactly one dot, 253 characters in all.
 pub(crate) fn is_policy_name(text: &str) -> bool {
-    is_subdomain(text)
-        && text.split('.').count() <= 2
-        && text.split('.').all(|part| part.len() <= 63)
+    is_subdomain(text) && text.split('.').count() <= 2
 }
 
 /// A policy that mirrors one of Kubernetes or OpenStack: its prefix, then a subdomain.

@@ -35,6 +35,15 @@ impl RawSpec for RawFelixConfiguration {
                 }
             }
         }
+        if ["routeTableRange", "routeTableRanges"]
+            .iter()
+            .all(|name| self.given.contains_key(name))
+        {
+            report.add_at_key(
+                &at.field("routeTableRanges"),
+                "cannot stand beside routeTableRange",
+            );
+        }
         let scope = self.scope(metadata.name.as_deref().unwrap_or_default(), at, report);
         let list = |text: &str| {
             text.split(',')

@@ -35,6 +35,8 @@ pub(super) enum RawSetting {
     TextMap(BTreeMap<String, String>),
     Failsafes(Vec<RawFailsafe>),
     HealthTimeouts(Vec<RawHealthTimeout>),
+    TableRange(RawTableRange),
+    TableRanges(Vec<RawTableRange>),
     Structure(Value),
 }
 
@@ -47,6 +49,16 @@ pub(super) struct RawFailsafe {
     pub(super) port: Option<i64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) net: Option<String>,
+}
+
+/// Routing tables by number.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, DeriveDeserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub(super) struct RawTableRange {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) min: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) max: Option<i64>,
 }
 
 /// How long a part of the daemon may be silent.
@@ -100,9 +112,14 @@ fn read<'de, A: MapAccess<'de>>(
     Ok(match class {
         Class::Bool => access.next_value::<Option<_>>()?.map(RawSetting::Bool),
         Class::Int(..) => access.next_value::<Option<_>>()?.map(RawSetting::Int),
-        Class::Text | Class::Address | Class::Duration | Class::OneOf(_) => {
-            access.next_value::<Option<_>>()?.map(RawSetting::Text)
-        }
+        Class::Text
+        | Class::Address
+        | Class::Address4
+        | Class::Address6
+        | Class::Label
+        | Class::Prefixes
+        | Class::Duration
+        | Class::OneOf(_) => access.next_value::<Option<_>>()?.map(RawSetting::Text),
         Class::Port => access.next_value::<Option<_>>()?.map(RawSetting::Port),
         Class::Ports => access.next_value::<Option<_>>()?.map(RawSetting::Ports),
         Class::Texts | Class::Networks4 => access.next_value::<Option<_>>()?.map(RawSetting::Texts),
@@ -111,6 +128,12 @@ fn read<'de, A: MapAccess<'de>>(
         Class::HealthTimeouts => access
             .next_value::<Option<_>>()?
             .map(RawSetting::HealthTimeouts),
+        Class::TableRange => access
+            .next_value::<Option<_>>()?
+            .map(RawSetting::TableRange),
+        Class::TableRanges => access
+            .next_value::<Option<_>>()?
+            .map(RawSetting::TableRanges),
         Class::Structure => access.next_value::<Option<_>>()?.map(RawSetting::Structure),
     })
 }

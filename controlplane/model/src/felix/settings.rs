@@ -11,6 +11,12 @@ pub(super) enum Class {
     Text,
     /// An IP address; empty is unset.
     Address,
+    Address4,
+    Address6,
+    /// A DNS label; empty is unset.
+    Label,
+    /// Interface names or beginnings of them, by comma.
+    Prefixes,
     /// Sums of a number with `ms`, `s`, `m` or `h`; empty is unset.
     Duration,
     /// One of these, in any case; empty is unset.
@@ -24,6 +30,10 @@ pub(super) enum Class {
     TextMap,
     Failsafes,
     HealthTimeouts,
+    /// A range of routing tables, within 1 to 250.
+    TableRange,
+    /// Ranges of routing tables.
+    TableRanges,
     /// A structure that is kept as it stands.
     Structure,
 }
@@ -38,8 +48,8 @@ pub(super) enum Effect {
 pub(super) type Setting = (&'static str, Class, Effect);
 
 use Class::{
-    Address, Bool, Duration, Failsafes, HealthTimeouts, Int, Networks4, OneOf, Port, Ports,
-    Structure, Text, TextMap, Texts,
+    Address, Address4, Address6, Bool, Duration, Failsafes, HealthTimeouts, Int, Label, Networks4,
+    OneOf, Port, Ports, Prefixes, Structure, TableRange, TableRanges, Text, TextMap, Texts,
 };
 use Effect::{Inert, Used};
 
@@ -60,7 +70,7 @@ pub(super) const SETTINGS: &[Setting] = &[
         OneOf(&["Drop", "Accept", "Return"]),
         Used,
     ),
-    ("interfacePrefix", Text, Used),
+    ("interfacePrefix", Prefixes, Used),
     ("interfaceExclude", Text, Used),
     ("iptablesFilterDenyAction", DROP_REJECT, Used),
     ("nftablesFilterDenyAction", DROP_REJECT, Used),
@@ -144,8 +154,8 @@ pub(super) const SETTINGS: &[Setting] = &[
     ("debugSimulateDataplaneApplyDelay", Duration, Inert),
     ("debugSimulateDataplaneHangAfter", Duration, Inert),
     ("deviceRouteProtocol", ANY, Inert),
-    ("deviceRouteSourceAddress", Address, Inert),
-    ("deviceRouteSourceAddressIPv6", Address, Inert),
+    ("deviceRouteSourceAddress", Address4, Inert),
+    ("deviceRouteSourceAddressIPv6", Address6, Inert),
     ("endpointReportingDelay", Duration, Inert),
     ("endpointReportingEnabled", Bool, Inert),
     ("endpointStatusPathPrefix", Text, Inert),
@@ -217,7 +227,7 @@ pub(super) const SETTINGS: &[Setting] = &[
         Inert,
     ),
     ("nftablesRefreshInterval", Duration, Inert),
-    ("openstackRegion", Text, Inert),
+    ("openstackRegion", Label, Inert),
     ("policySyncPathPrefix", Text, Inert),
     ("programClusterRoutes", SWITCH, Inert),
     ("prometheusGoMetricsEnabled", Bool, Inert),
@@ -237,8 +247,8 @@ pub(super) const SETTINGS: &[Setting] = &[
     ("routeRefreshInterval", Duration, Inert),
     ("routeSource", OneOf(&["WorkloadIPs", "CalicoIPAM"]), Inert),
     ("routeSyncDisabled", Bool, Inert),
-    ("routeTableRange", Structure, Inert),
-    ("routeTableRanges", Structure, Inert),
+    ("routeTableRange", TableRange, Inert),
+    ("routeTableRanges", TableRanges, Inert),
     (
         "serviceLoopPrevention",
         OneOf(&["Drop", "Reject", "Disabled"]),

@@ -1,7 +1,8 @@
 //! Values of settings that their type alone does not exclude.
 
-use super::raw::{RawHealthTimeout, RawSetting};
+use super::raw::{RawHealthTimeout, RawSetting, RawTableRange};
 use super::settings::Class;
+use crate::name::{InterfaceName, is_label};
 use crate::net::{parse_address, parse_member};
 use crate::path::At;
 use crate::problem::Report;
@@ -32,8 +33,44 @@ pub(super) fn check(class: Class, setting: &RawSetting, at: &At<'_>, report: &mu
                 Some(())
             });
         }
-        (Class::Address, RawSetting::Text(text)) if !text.is_empty() => {
-            report.take(parse_address(text), at);
+        (Class::Address | Class::Address4 | Class::Address6, RawSetting::Text(text))
+            if !text.is_empty() =>
+        {
+            let address = report.take(parse_address(text), at);
+            let other = match class {
+                Class::Address4 => address.filter(|address| !address.is_ipv4()),
+                Class::Address6 => address.filter(|address| !address.is_ipv6()),
+                _ => None,
+            };
+            if other.is_some() {
+                report.add(at, format!("`{text}` is of the wrong family"));
+            }
+        }
+        (Class::Label, RawSetting::Text(text)) if !text.is_empty() && !is_label(text) => {
+            report.add(
+                at,
+                format!("`{text}` is not a name: at most 63 of `a-z`, `0-9` and `-`, with no `-` at an edge"),
+            );
+        }
+        (Class::Prefixes, RawSetting::Text(text)) if !text.is_empty() => {
+            let mut parts = text.split(',').map(str::trim);
+            if let Some(part) = parts.find(|part| InterfaceName::new(part).is_none()) {
+                report.add(
+                    at,
+                    format!(
+                        "`{part}` does not begin an interface's name: 1 to 15 of `A-Za-z0-9_.-`"
+                    ),
+                );
+            }
+        }
+        (Class::TableRange, RawSetting::TableRange(range)) => {
+            check_tables(range, 250, at, report);
+        }
+        (Class::TableRanges, RawSetting::TableRanges(ranges)) => {
+            report.each(ranges, at, |range, at, report| {
+                check_tables(range, i64::from(u32::MAX), at, report);
+                Some(())
+            });
         }
         (Class::Networks4, RawSetting::Texts(texts)) => {
             report.each(texts, at, |text, at, report| {
@@ -51,6 +88,16 @@ pub(super) fn check(class: Class, setting: &RawSetting, at: &At<'_>, report: &mu
             });
         }
         _ => {}
+    }
+}
+
+fn check_tables(range: &RawTableRange, most: i64, at: &At<'_>, report: &mut Report) {
+    let (min, max) = (range.min.unwrap_or_default(), range.max.unwrap_or_default());
+    if min < 1 || max < min || max > most {
+        report.add(
+            at,
+            format!("{min} to {max} is not a range of routing tables, 1 to {most}"),
+        );
     }
 }
 

@@ -149,6 +149,41 @@ fn settings_take_their_own_values_only() {
                 json!([{"timeout": "1s"}]),
             ],
         ),
+        (
+            "interfacePrefix",
+            vec![json!("cali,tap-1._"), json!("")],
+            vec![json!("a b"), json!("cali,"), json!("a/b")],
+        ),
+        (
+            "openstackRegion",
+            vec![json!("north-1"), json!("")],
+            vec![json!("RegionOne"), json!("a.b"), json!("-a")],
+        ),
+        (
+            "deviceRouteSourceAddress",
+            vec![json!("192.0.2.1")],
+            vec![json!("fd00::1"), json!("x")],
+        ),
+        (
+            "deviceRouteSourceAddressIPv6",
+            vec![json!("fd00::1")],
+            vec![json!("192.0.2.1")],
+        ),
+        (
+            "routeTableRange",
+            vec![json!({"min": 1, "max": 250})],
+            vec![
+                json!({"min": 0, "max": 9}),
+                json!({"min": 9, "max": 8}),
+                json!({"min": 1, "max": 251}),
+                json!({"max": 9}),
+            ],
+        ),
+        (
+            "routeTableRanges",
+            vec![json!([{"min": 1, "max": 65000}])],
+            vec![json!([{"min": -1, "max": 9}])],
+        ),
         ("floatingIPs", vec![json!("Enabled")], vec![json!("On")]),
     ] {
         for value in good {
@@ -170,6 +205,11 @@ fn settings_take_their_own_values_only() {
             assert!(below, "{name}: {value}: {found:?}");
         }
     }
+    let both = json!({"routeTableRange": {"min": 1, "max": 2}, "routeTableRanges": [{"min": 1, "max": 2}]});
+    assert_eq!(
+        refused(&resource("FelixConfiguration", "default", both)),
+        ["spec.routeTableRanges"]
+    );
     assert_eq!(
         refused(&resource(
             "FelixConfiguration",
