@@ -84,7 +84,8 @@ pub struct NodeConfig {
     pub endpoint_to_host_action: EndpointToHostAction,
     /// Prefixes of workload interfaces, default `cali`.
     pub interface_prefixes: Vec<String>,
-    /// Interfaces never governed: exact names, or regular expressions between slashes; default `kube-ipvs0`.
+    /// Interfaces that no endpoint claims by name or address, so that only a `*` endpoint governs them: exact names, or
+    /// regular expressions between slashes; default `kube-ipvs0`.
     pub interface_exclude: Vec<String>,
     /// Packets that connection tracking calls invalid are judged by policy instead of denied.
     pub accept_invalid: bool,

@@ -29,7 +29,8 @@ pub struct Resolution {
     pub workloads: BTreeMap<IfName, EndpointId>,
     /// The endpoint of all other host interfaces.
     pub default: Option<EndpointId>,
-    /// Host interfaces that the default endpoint leaves alone: excluded ones, and `lo` if exempt.
+    /// Host interfaces that the default endpoint leaves alone: `lo` if exempt. Excluded ones are not among them: their
+    /// addresses are not looked at, so no other endpoint claims them, and the default one remains (specification §5.1).
     pub exempt: BTreeSet<IfName>,
     /// Prefixes of workload interfaces.
     pub workload_prefixes: Vec<String>,
@@ -152,12 +153,6 @@ pub fn resolve(view: &View, environment: &Environment) -> Resolution {
         workload_prefixes: view.config.interface_prefixes.clone(),
         ..Resolution::default()
     };
-    resolution.exempt = environment
-        .interfaces
-        .keys()
-        .filter(|name| !resolution.is_workload(name) && excluded(name))
-        .cloned()
-        .collect();
     if view.config.exemptions.loopback {
         resolution.exempt.insert(IfName::new("lo"));
     }

@@ -161,7 +161,7 @@ fn a_name_that_differs_never_matches_by_address() {
 }
 
 #[test]
-fn the_default_has_what_no_other_has_but_not_lo_excluded_and_workload_interfaces() {
+fn the_default_has_what_no_other_has_excluded_interfaces_too_but_not_lo_and_workloads() {
     let all = view(&[
         endpoint("hep/a", "*", &[]),
         endpoint("hep/b", "*", &[]),
@@ -176,7 +176,13 @@ fn the_default_has_what_no_other_has_but_not_lo_excluded_and_workload_interfaces
         ("virbr0", &[]),
         ("virbridge", &[]),
     ]);
-    governed!(all, machine, ["docker0" => "hep/a", "eth0" => "hep/c", "virbridge" => "hep/a"]);
+    governed!(all, machine, [
+        "docker0" => "hep/a",
+        "eth0" => "hep/c",
+        "kube-ipvs0" => "hep/a",
+        "virbr0" => "hep/a",
+        "virbridge" => "hep/a"
+    ]);
     assert_eq!(
         state(&all, &machine, "hep/b"),
         EndpointState::Error(Idle::Outranked("hep/a".into()))
