@@ -60,15 +60,14 @@ fn of_namespace(selector: &Selector) -> Selector {
     if selector.is_all() {
         return has_namespace;
     }
-    prefixed(selector, "pcns.", &has_namespace)
+    has_namespace
+        .clone()
+        .and(prefixed(selector, "pcns.", &has_namespace))
 }
 
+/// Unlike a namespace selector, a negative one also picks what has no account (specification §2.6).
 fn of_service_account(selector: &Selector) -> Selector {
-    let has_account = has(SERVICE_ACCOUNT_LABEL);
-    if selector.is_all() {
-        return has_account;
-    }
-    prefixed(selector, "pcsa.", &has_account)
+    prefixed(selector, "pcsa.", &has(SERVICE_ACCOUNT_LABEL))
 }
 
 fn of_accounts(accounts: &ServiceAccounts) -> Option<Selector> {
@@ -86,10 +85,10 @@ fn of_accounts(accounts: &ServiceAccounts) -> Option<Selector> {
     )
 }
 
-/// `present && <selector with prefixed labels>`. A label that grows too long to exist selects nothing.
+/// The selector with prefixed labels, and `all()` as `present`. A label that grows too long to exist selects nothing.
 fn prefixed(selector: &Selector, prefix: &str, present: &Selector) -> Selector {
     match selector.with_label_prefix(prefix) {
-        Ok(prefixed) => present.clone().and(prefixed.replace_all(present)),
+        Ok(prefixed) => prefixed.replace_all(present),
         Err(_) => Selector::all().negate(),
     }
 }
