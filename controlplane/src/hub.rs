@@ -77,6 +77,12 @@ pub struct Totals {
     pub converged: usize,
     /// Having refused something.
     pub degraded: usize,
+    /// Endpoints that are up, as nodes last reported.
+    pub endpoints_up: usize,
+    /// Those with an interface that is down.
+    pub endpoints_down: usize,
+    /// Those that govern nothing.
+    pub endpoints_error: usize,
 }
 
 // === impl Hub ===
@@ -232,6 +238,16 @@ impl Hub {
             totals.connected += usize::from(state.stream.is_some());
             totals.converged += usize::from(desired.is_some() && desired == enforced);
             totals.degraded += usize::from(state.memory.is_degraded());
+            let reported = state.memory.report.iter().flat_map(|r| &r.endpoints);
+            for endpoint in reported {
+                match endpoint.state() {
+                    v1::EndpointState::Up => totals.endpoints_up += 1,
+                    v1::EndpointState::Down => totals.endpoints_down += 1,
+                    v1::EndpointState::Error => totals.endpoints_error += 1,
+                    // Of a newer node.
+                    v1::EndpointState::Unspecified => {}
+                }
+            }
         }
         totals
     }

@@ -146,6 +146,10 @@ impl ObserveService for Observe {
             nodes_connected: count(totals.connected),
             nodes_known: count(totals.known),
             nodes_converged: count(totals.converged),
+            nodes_degraded: count(totals.degraded),
+            endpoints_up: count(totals.endpoints_up),
+            endpoints_down: count(totals.endpoints_down),
+            endpoints_error: count(totals.endpoints_error),
             deviations: self.deviations().await?,
         }))
     }

@@ -30,6 +30,8 @@ const fn wide(header: &'static str, pointers: &'static [&'static str]) -> Column
 
 const NAME: Column = narrow("NAME", &["/metadata/name"]);
 const LABELS: Column = wide("LABELS", &["/metadata/labels"]);
+const STATUS: Column = wide("STATUS", &["/status/state"]);
+const REASON: Column = wide("REASON", &["/status/reason"]);
 const PROFILES: Column = wide("PROFILES", &["/spec/profiles"]);
 const ORDER: Column = wide("ORDER", &["/spec/order"]);
 const SELECTOR: Column = wide("SELECTOR", &["/spec/selector"]);
@@ -52,6 +54,8 @@ const HOST_ENDPOINT: &[Column] = &[
     wide("IPS", &["/spec/expectedIPs"]),
     PROFILES,
     LABELS,
+    STATUS,
+    REASON,
 ];
 const WORKLOAD_ENDPOINT: &[Column] = &[
     wide("NAME", &["/metadata/name"]),
@@ -65,6 +69,8 @@ const WORKLOAD_ENDPOINT: &[Column] = &[
     PROFILES,
     wide("NATS", &["/spec/ipNATs"]),
     LABELS,
+    STATUS,
+    REASON,
 ];
 const SET: &[Column] = &[NAME, wide("NETS", &["/spec/nets"]), LABELS];
 const TIER: &[Column] = &[

@@ -1,7 +1,7 @@
 //! Nodes and the control plane, for people and for tools.
 
 use crate::{args::Format, failure::Failure, output};
-use palisade_proto::v1::{EndpointState, GetStatusResponse, NodeStatus, Position};
+use palisade_proto::v1::{EndpointState, EndpointStatus, GetStatusResponse, NodeStatus, Position};
 use serde_json::{Value, json};
 use std::net::IpAddr;
 
@@ -54,6 +54,44 @@ fn address(bytes: &[u8]) -> String {
     }
 }
 
+fn state_of(endpoint: &EndpointStatus) -> &'static str {
+    match endpoint.state() {
+        EndpointState::Up => "up",
+        EndpointState::Down => "down",
+        EndpointState::Error => "error",
+        EndpointState::Unspecified => "unknown",
+    }
+}
+
+/// How an endpoint resource fares, as its node last reported: state, interfaces that it governs, and what is wrong.
+/// Absent while the node has said nothing of it.
+pub(crate) fn endpoint_value(nodes: &[NodeStatus], resource: &Value) -> Option<Value> {
+    let text = |pointer| resource.pointer(pointer).and_then(Value::as_str);
+    let name = text("/metadata/name")?;
+    let id = match text("/metadata/namespace") {
+        Some(namespace) => format!("wep/{namespace}/{name}"),
+        None => format!("hep/{name}"),
+    };
+    let node = nodes
+        .iter()
+        .find(|n| Some(&*n.name) == text("/spec/node"))?;
+    let report = node.report.as_ref()?;
+    let endpoint = report.endpoints.iter().find(|e| e.endpoint == id)?;
+    let mismatch = report
+        .conditions
+        .iter()
+        .find(|c| c.r#type == "AddressMismatch" && c.message.contains(&format!("`{id}`")));
+    let reason = match (endpoint.reason.as_str(), mismatch) {
+        ("", Some(condition)) => &condition.message,
+        (reason, _) => reason,
+    };
+    Some(json!({
+        "state": state_of(endpoint),
+        "interfaces": endpoint.interfaces,
+        "reason": reason,
+    }))
+}
+
 /// A node as a machine reads it.
 pub(crate) fn node_value(node: &NodeStatus) -> Value {
     let conditions: Vec<Value> = node
@@ -77,12 +115,7 @@ pub(crate) fn node_value(node: &NodeStatus) -> Value {
         "conditions": conditions,
         "endpoints": report.map(|r| r.endpoints.iter().map(|e| json!({
             "endpoint": e.endpoint,
-            "state": match e.state() {
-                EndpointState::Up => "up",
-                EndpointState::Down => "down",
-                EndpointState::Error => "error",
-                EndpointState::Unspecified => "unknown",
-            },
+            "state": state_of(e),
             "interfaces": e.interfaces,
             "reason": e.reason,
         })).collect::<Vec<_>>()).unwrap_or_default(),
@@ -152,7 +185,8 @@ pub(crate) fn control_plane(format: Format, s: &GetStatusResponse) -> Result<Str
         "epoch": hex(&s.epoch),
         "store": { "engine": s.store_engine, "revision": s.store_revision, "readOnly": s.read_only },
         "compiled": s.compiled,
-        "nodes": { "known": s.nodes_known, "connected": s.nodes_connected, "converged": s.nodes_converged },
+        "nodes": { "known": s.nodes_known, "connected": s.nodes_connected, "converged": s.nodes_converged, "degraded": s.nodes_degraded },
+        "endpoints": { "up": s.endpoints_up, "down": s.endpoints_down, "error": s.endpoints_error },
         "deviations": s.deviations,
     });
     match format {
@@ -179,8 +213,15 @@ pub(crate) fn control_plane(format: Format, s: &GetStatusResponse) -> Result<Str
             text += &line(
                 "nodes",
                 format!(
-                    "{} known, {} connected, {} converged",
-                    s.nodes_known, s.nodes_connected, s.nodes_converged
+                    "{} known, {} connected, {} converged, {} degraded",
+                    s.nodes_known, s.nodes_connected, s.nodes_converged, s.nodes_degraded
+                ),
+            );
+            text += &line(
+                "endpoints",
+                format!(
+                    "{} up, {} down, {} in error",
+                    s.endpoints_up, s.endpoints_down, s.endpoints_error
                 ),
             );
             if !s.deviations.is_empty() {
@@ -191,5 +232,72 @@ pub(crate) fn control_plane(format: Format, s: &GetStatusResponse) -> Result<Str
             }
             Ok(text)
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use palisade_proto::v1::{Condition, NodeReport};
+
+    fn node(endpoint: EndpointStatus, conditions: Vec<Condition>) -> NodeStatus {
+        NodeStatus {
+            name: "web-1".into(),
+            report: Some(NodeReport {
+                endpoints: vec![endpoint],
+                conditions,
+                ..NodeReport::default()
+            }),
+            ..NodeStatus::default()
+        }
+    }
+
+    fn endpoint(id: &str, state: EndpointState, reason: &str) -> EndpointStatus {
+        EndpointStatus {
+            endpoint: id.into(),
+            state: state.into(),
+            interfaces: vec!["eth0".into()],
+            reason: reason.into(),
+        }
+    }
+
+    fn resource(node: &str) -> Value {
+        json!({"metadata": {"name": "a"}, "spec": {"node": node}})
+    }
+
+    #[test]
+    fn an_endpoint_fares_as_its_own_node_says() {
+        let nodes = [node(
+            endpoint("hep/a", EndpointState::Error, "absent"),
+            vec![],
+        )];
+        let shown = endpoint_value(&nodes, &resource("web-1")).expect("reported");
+        assert_eq!(
+            shown,
+            json!({"state": "error", "interfaces": ["eth0"], "reason": "absent"})
+        );
+        assert_eq!(endpoint_value(&nodes, &resource("web-2")), None);
+        let namespaced =
+            json!({"metadata": {"name": "a", "namespace": "x"}, "spec": {"node": "web-1"}});
+        assert_eq!(endpoint_value(&nodes, &namespaced), None);
+    }
+
+    #[test]
+    fn addresses_that_disagree_are_the_reason_of_an_endpoint_that_is_up() {
+        let condition = Condition {
+            r#type: "AddressMismatch".into(),
+            reason: "SelectorsMiss".into(),
+            message: "endpoint `hep/a`: its expected addresses lack 10.0.0.2".into(),
+        };
+        let nodes = [node(
+            endpoint("hep/a", EndpointState::Up, ""),
+            vec![condition],
+        )];
+        let shown = endpoint_value(&nodes, &resource("web-1")).expect("reported");
+        assert!(
+            shown["reason"]
+                .as_str()
+                .is_some_and(|r| r.contains("10.0.0.2"))
+        );
     }
 }

@@ -2,7 +2,10 @@
 
 use crate::harness::{Node, Plane, endpoint, policy};
 use palisade_policy::item::{ItemId, ItemKind};
-use palisade_proto::v1::{self, TransactionKind, stream_view_response::Message as Down};
+use palisade_proto::v1::{
+    self, TransactionKind, stream_view_request::Message as Up,
+    stream_view_response::Message as Down,
+};
 use serde_json::{Value, json};
 
 fn converged(node: &v1::NodeStatus) -> bool {
@@ -53,6 +56,45 @@ async fn a_joined_node_gets_a_snapshot_then_each_change() {
         (status.apply_micros, status.agent_version.as_str()),
         (42, "test")
     );
+    plane.server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_node_reports_of_its_endpoints_is_kept_and_counted() {
+    let plane = Plane::start().await;
+    let context = plane.join("web-1").await;
+    let node = Node::connect(&context).await;
+    let endpoint = |name: &str, state: v1::EndpointState, reason: &str| v1::EndpointStatus {
+        endpoint: format!("hep/{name}"),
+        state: state.into(),
+        interfaces: Vec::new(),
+        reason: reason.to_owned(),
+    };
+    let reported = v1::NodeReport {
+        endpoints: vec![
+            endpoint("a", v1::EndpointState::Up, ""),
+            endpoint("b", v1::EndpointState::Error, "interface `eth9` is absent"),
+        ],
+        conditions: vec![v1::Condition {
+            r#type: "AddressMismatch".to_owned(),
+            ..v1::Condition::default()
+        }],
+        ..v1::NodeReport::default()
+    };
+    node.say(Up::Report(reported.clone())).await;
+    plane
+        .until("web-1", |n| n.report.as_ref() == Some(&reported))
+        .await;
+    let request = v1::GetStatusRequest {};
+    let status = plane.observe().await.get_status(request).await;
+    let status = status.expect("a status").into_inner();
+    let endpoints = (
+        status.endpoints_up,
+        status.endpoints_down,
+        status.endpoints_error,
+    );
+    assert_eq!(endpoints, (1, 0, 1));
+    assert_eq!(status.nodes_degraded, 0);
     plane.server.stop().await;
 }
 

@@ -1796,7 +1796,7 @@ pub struct EndpointStatus {
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Condition {
-    /// "Degraded", "ForeignChange", "PlainTier", ….
+    /// "Degraded", "ForeignChange", "PlainTier", "AddressMismatch", ….
     #[prost(string, tag = "1")]
     pub r#type: ::prost::alloc::string::String,
     #[prost(string, tag = "2")]
@@ -3449,6 +3449,16 @@ pub struct GetStatusResponse {
     /// Deviations from Calico that are switched on, e.g. "exemptions.loopback".
     #[prost(string, repeated, tag = "10")]
     pub deviations: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// Nodes that refused something.
+    #[prost(uint32, tag = "11")]
+    pub nodes_degraded: u32,
+    /// Endpoints of all nodes by state, as the nodes last reported.
+    #[prost(uint32, tag = "12")]
+    pub endpoints_up: u32,
+    #[prost(uint32, tag = "13")]
+    pub endpoints_down: u32,
+    #[prost(uint32, tag = "14")]
+    pub endpoints_error: u32,
 }
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
 #[repr(i32)]

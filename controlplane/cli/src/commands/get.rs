@@ -19,7 +19,7 @@ pub(super) async fn run(args: &Args, asked: &Get) -> Result<u8, Failure> {
     if kind == Kind::Node && matches!(asked.output, Format::Table | Format::Wide) {
         return nodes(&client, asked).await;
     }
-    let (shown, resources) = if asked.names.is_empty() {
+    let (shown, mut resources) = if asked.names.is_empty() {
         let (revision, resources) = list(&client, kind, asked).await?;
         let shown = Shown::Listed {
             kind: kind.to_string(),
@@ -29,6 +29,9 @@ pub(super) async fn run(args: &Args, asked: &Get) -> Result<u8, Failure> {
     } else {
         (Shown::Named, named(&client, kind, asked).await?)
     };
+    if asked.output == Format::Wide && matches!(kind, Kind::HostEndpoint | Kind::WorkloadEndpoint) {
+        show_status(&client, &mut resources).await?;
+    }
     print!(
         "{}",
         output::resources(kind, asked.output, &shown, &resources)?
@@ -111,6 +114,25 @@ fn parse(resource: Option<Resource>) -> Result<Value, Failure> {
     let json = resource.map(|r| r.json).unwrap_or_default();
     serde_json::from_slice(&json)
         .map_err(|error| Failure::error(format!("the server's answer is not a resource: {error}")))
+}
+
+/// Adds how endpoints fare, for a table only: it is not part of the resources.
+async fn show_status(client: &Client, resources: &mut [Value]) -> Result<(), Failure> {
+    let request = client.request(ListNodesRequest {});
+    let nodes = client
+        .observe()
+        .list_nodes(request)
+        .await?
+        .into_inner()
+        .nodes;
+    for resource in resources {
+        if let Some(shown) = status::endpoint_value(&nodes, resource)
+            && let Some(resource) = resource.as_object_mut()
+        {
+            resource.insert("status".to_owned(), shown);
+        }
+    }
+    Ok(())
 }
 
 /// Nodes as a table show how far each is, which is what one wants to know of them.
