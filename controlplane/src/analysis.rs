@@ -233,6 +233,7 @@ fn packet(request: &ExplainRequest) -> Result<Packet, Status> {
         (false, ..) => return Err(invalid("icmp_type and icmp_code belong to ICMP")),
     };
     Ok(Packet {
+        answers: BTreeMap::new(),
         way,
         source,
         destination,

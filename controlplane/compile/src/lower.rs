@@ -101,6 +101,7 @@ fn lower_match(
         (None, _) => None,
     };
     Match {
+        plugin: None,
         family,
         protocol,
         not_protocol: spec.not_protocol.map(|p| Protocol(p.number())),

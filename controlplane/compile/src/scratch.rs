@@ -27,6 +27,7 @@ use std::{
 pub fn compile(world: &World, node: &Name) -> View {
     let settings = Settings::of(world, node);
     let mut view = View {
+        plugins: BTreeMap::new(),
         config: Arc::new(node_config(world, &settings)),
         endpoints: BTreeMap::new(),
         classes: BTreeMap::new(),

@@ -4,8 +4,8 @@
 //! So a bad resource holds back the endpoints that it selects, and nobody else.
 
 use palisade_policy::{
-    check::set_ids,
-    class::{Class, ClassProfile, Direction, PolicyList},
+    check::referents,
+    class::{Class, Direction, PolicyList},
     endpoint::Endpoint,
     ids::ClassId,
     item::{ItemId, ItemKind},
@@ -45,7 +45,7 @@ pub(super) fn substitute(
     // Down from the endpoints: the latest version of whatever is not affected, else the old one.
     let mut result = ItemTable::new();
     while let Some(item) = wanted.pop() {
-        for id in referents(&item)? {
+        for id in referents_of(&item)? {
             if result.get(&id).is_some() {
                 continue;
             }
@@ -68,7 +68,7 @@ fn affected(latest: &ItemTable, at_fault: impl Fn(&ItemId) -> bool) -> Option<BT
     // Referrers come level by level: sets, policies, classes, endpoints.
     for kind in [ItemKind::Policy, ItemKind::Class, ItemKind::Endpoint] {
         for item in latest.iter().filter(|item| item.id().kind == kind) {
-            if referents(item)?.iter().any(|id| affected.contains(id)) {
+            if referents_of(item)?.iter().any(|id| affected.contains(id)) {
                 affected.insert(item.id().clone());
             }
         }
@@ -112,26 +112,9 @@ fn body(item: &Item) -> Option<Body> {
 }
 
 /// What an item refers to; `None` if its body does not decode.
-fn referents(item: &Item) -> Option<Vec<ItemId>> {
+fn referents_of(item: &Item) -> Option<Vec<ItemId>> {
     if matches!(item.content(), Content::Set(_)) {
         return Some(Vec::new());
     }
-    Some(match body(item)? {
-        Body::Config(_) => Vec::new(),
-        Body::Endpoint(endpoint) => endpoint.classes.values().map(ItemId::from).collect(),
-        Body::Class(class) => class_referents(&class),
-        Body::Policy(policy) => set_ids(&policy).map(ItemId::from).collect(),
-    })
-}
-
-fn class_referents(class: &Class) -> Vec<ItemId> {
-    let policies = class.tiers.iter().flat_map(|tier| {
-        let staged = tier.staged.iter().map(|(id, _)| id);
-        tier.policies.iter().chain(staged)
-    });
-    let profiles = class.profiles.iter().filter_map(|profile| match profile {
-        ClassProfile::Present(id) => Some(id),
-        ClassProfile::Missing(_) => None,
-    });
-    policies.chain(profiles).map(ItemId::from).collect()
+    Some(referents(&body(item)?))
 }

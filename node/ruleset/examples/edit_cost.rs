@@ -172,6 +172,7 @@ fn view(policies: u16, rules: u16) -> View {
             .collect(),
     );
     View {
+        plugins: std::collections::BTreeMap::new(),
         config: Arc::new(config()),
         endpoints: BTreeMap::from([("hep/all".into(), Arc::new(endpoint))]),
         classes: BTreeMap::from([

@@ -285,6 +285,7 @@ fn everything(held: &Held) -> Change {
     let view = held.view();
     let sets = view.sets.keys().map(|id| (id.clone(), SetChange::Added));
     Change {
+        plugins: view.plugins.keys().cloned().collect(),
         config: true,
         endpoints: view.endpoints.keys().cloned().collect(),
         classes: view.classes.keys().cloned().collect(),

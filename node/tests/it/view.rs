@@ -60,6 +60,7 @@ pub(crate) fn view(ports: &[u16], members: &[&str]) -> View {
     };
     let nets = members.iter().map(|net| net.parse::<IpNet>().expect("net"));
     View {
+        plugins: BTreeMap::new(),
         config: Arc::new(config()),
         endpoints: BTreeMap::from([("hep/eth0".into(), Arc::new(endpoint))]),
         classes: BTreeMap::from([

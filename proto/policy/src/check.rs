@@ -4,8 +4,9 @@ use crate::{
     class::{Class, ClassProfile, Direction, PolicyList},
     endpoint::Endpoint,
     fault::{ItemFault, Reason},
-    ids::SetId,
+    ids::{PluginId, SetId},
     item::ItemId,
+    plugin::PluginKind,
     rule::{EntityMatch, Policy},
     view::View,
     wire::Body,
@@ -38,22 +39,36 @@ impl View {
             .policies
             .iter()
             .map(|(id, policy)| (id.into(), Body::Policy(Arc::clone(policy))));
+        let plugins = self
+            .plugins
+            .iter()
+            .map(|(id, plugin)| (id.into(), Body::Plugin(Arc::clone(plugin))));
         std::iter::once(config)
             .chain(endpoints)
             .chain(classes)
             .chain(policies)
+            .chain(plugins)
     }
 
     /// The first thing wrong with what an item refers to.
     pub(crate) fn check_body(&self, body: &Body) -> Option<Reason> {
         match body {
-            Body::Config(_) => None,
+            Body::Config(_) | Body::Plugin(_) => None,
             Body::Endpoint(endpoint) => self.check_endpoint(endpoint),
             Body::Class(class) => self.check_class(class),
             Body::Policy(policy) => set_ids(policy)
                 .find(|id| !self.sets.contains_key(id))
-                .map(|id| Reason::Dangling(id.into())),
+                .map(|id| Reason::Dangling(id.into()))
+                .or_else(|| self.check_plugins(policy)),
         }
+    }
+
+    fn check_plugins(&self, policy: &Policy) -> Option<Reason> {
+        plugin_ids(policy).find_map(|id| match self.plugins.get(id) {
+            None => Some(Reason::Dangling(id.into())),
+            Some(plugin) if plugin.kind != PluginKind::Matcher => Some(Reason::Mismatch(id.into())),
+            Some(_) => None,
+        })
     }
 
     fn check_endpoint(&self, endpoint: &Endpoint) -> Option<Reason> {
@@ -107,9 +122,9 @@ impl View {
 }
 
 /// What an item refers to, once per mention.
-pub(crate) fn referents(body: &Body) -> Vec<ItemId> {
+pub fn referents(body: &Body) -> Vec<ItemId> {
     match body {
-        Body::Config(_) => Vec::new(),
+        Body::Config(_) | Body::Plugin(_) => Vec::new(),
         Body::Endpoint(endpoint) => endpoint.classes.values().map(ItemId::from).collect(),
         Body::Class(class) => class
             .tiers
@@ -124,7 +139,10 @@ pub(crate) fn referents(body: &Body) -> Vec<ItemId> {
             }))
             .map(ItemId::from)
             .collect(),
-        Body::Policy(policy) => set_ids(policy).map(ItemId::from).collect(),
+        Body::Policy(policy) => {
+            let sets = set_ids(policy).map(ItemId::from);
+            sets.chain(plugin_ids(policy).map(ItemId::from)).collect()
+        }
     }
 }
 
@@ -136,6 +154,17 @@ pub fn set_ids(policy: &Policy) -> impl Iterator<Item = &SetId> {
         .chain(&policy.egress)
         .flat_map(|rule| [&rule.matches.source, &rule.matches.destination])
         .flat_map(EntityMatch::set_ids)
+}
+
+/// The plugins that a policy's rules name, once per mention.
+pub fn plugin_ids(policy: &Policy) -> impl Iterator<Item = &PluginId> {
+    let rules = policy.ingress.iter().chain(&policy.egress);
+    rules.filter_map(|rule| {
+        rule.matches
+            .plugin
+            .as_ref()
+            .map(|condition| &condition.plugin)
+    })
 }
 
 impl EntityMatch {

@@ -82,6 +82,7 @@ impl Held {
                 classes: BTreeMap::new(),
                 policies: BTreeMap::new(),
                 sets: BTreeMap::new(),
+                plugins: BTreeMap::new(),
             },
             hashes: BTreeMap::new(),
             digest: Digest::default(),

@@ -62,6 +62,10 @@ text_id! {
     SetId
 }
 text_id! {
+    /// A plugin: `plugin/<name>`.
+    PluginId
+}
+text_id! {
     /// A tier's name.
     TierName
 }

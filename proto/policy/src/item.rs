@@ -1,6 +1,6 @@
 //! Names of a view's items: what digests, deltas, inventories and refusals speak of.
 
-use crate::ids::{ClassId, EndpointId, PolicyId, SetId};
+use crate::ids::{ClassId, EndpointId, PluginId, PolicyId, SetId};
 use std::{fmt, sync::Arc};
 
 /// The kind of an item. The numbers are those of `palisade.v1.ItemKind` and enter the digest.
@@ -17,6 +17,8 @@ pub enum ItemKind {
     Policy = 4,
     /// A set.
     Set = 5,
+    /// A plugin.
+    Plugin = 6,
 }
 
 impl ItemKind {
@@ -28,6 +30,7 @@ impl ItemKind {
             Self::Class => 3,
             Self::Policy => 4,
             Self::Set => 5,
+            Self::Plugin => 6,
         }
     }
 
@@ -39,6 +42,7 @@ impl ItemKind {
             3 => Some(Self::Class),
             4 => Some(Self::Policy),
             5 => Some(Self::Set),
+            6 => Some(Self::Plugin),
             _ => None,
         }
     }
@@ -52,6 +56,7 @@ impl fmt::Display for ItemKind {
             Self::Class => "class",
             Self::Policy => "policy",
             Self::Set => "set",
+            Self::Plugin => "plugin",
         })
     }
 }
@@ -103,3 +108,4 @@ item_of!(EndpointId, Endpoint);
 item_of!(ClassId, Class);
 item_of!(PolicyId, Policy);
 item_of!(SetId, Set);
+item_of!(PluginId, Plugin);

@@ -3,7 +3,7 @@
 //! The control plane's compiler produces these types, the node enforces them, and the evaluator judges packets by
 //! them. Past this door no string is an address, a port or a prefix: everything was parsed once, here.
 //!
-//! * [`ids`], [`rule`], [`class`], [`endpoint`], [`config`], [`set`] — what a view is made of;
+//! * [`ids`], [`rule`], [`class`], [`endpoint`], [`config`], [`set`], [`plugin`] — what a view is made of;
 //! * [`view`] — the whole of it, and its position in time;
 //! * [`packet`] — facts about a packet and about the machine it travels through;
 //! * [`item`], [`digest`], [`wire`], [`fault`] — its items as addressed, hashed, encoded and refused;
@@ -27,6 +27,7 @@ pub mod ids;
 pub mod item;
 pub mod members;
 pub mod packet;
+pub mod plugin;
 pub mod resolve;
 pub mod rule;
 pub mod rule_id;

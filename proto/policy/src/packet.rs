@@ -1,6 +1,10 @@
 //! Facts about a packet, and about the machine it travels through: all that a verdict may depend on beside the view.
 
-use crate::{ids::IfName, rule::Protocol};
+use crate::{
+    ids::IfName,
+    plugin::{Answer, PluginCondition},
+    rule::Protocol,
+};
 use std::{
     collections::BTreeMap,
     net::{IpAddr, SocketAddr},
@@ -82,4 +86,6 @@ pub struct Packet {
     pub ct: CtState,
     /// Address and port before destination translation, where it was translated.
     pub original_destination: Option<(IpAddr, Option<u16>)>,
+    /// What plugins say of it; a condition that is not here fails.
+    pub answers: BTreeMap<PluginCondition, Answer>,
 }

@@ -1,6 +1,9 @@
 //! Rules as compiled: selectors are sets, names are numbers.
 
-use crate::ids::{RuleId, SetId};
+use crate::{
+    ids::{RuleId, SetId},
+    plugin::PluginCondition,
+};
 use ipnet::IpNet;
 use std::fmt;
 
@@ -159,6 +162,8 @@ pub struct Match {
     pub source: EntityMatch,
     /// The end it goes to.
     pub destination: EntityMatch,
+    /// Asked only where all else holds. Never in the untracked and pre-DNAT lists.
+    pub plugin: Option<PluginCondition>,
 }
 
 impl Match {

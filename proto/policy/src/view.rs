@@ -4,7 +4,8 @@ use crate::{
     class::Class,
     config::NodeConfig,
     endpoint::Endpoint,
-    ids::{ClassId, EndpointId, PolicyId, SetId},
+    ids::{ClassId, EndpointId, PluginId, PolicyId, SetId},
+    plugin::Plugin,
     rule::Policy,
     set::IpSet,
 };
@@ -67,4 +68,6 @@ pub struct View {
     pub policies: BTreeMap<PolicyId, Arc<Policy>>,
     /// Shared by rules.
     pub sets: BTreeMap<SetId, Arc<IpSet>>,
+    /// Matchers that rules name, and auditors.
+    pub plugins: BTreeMap<PluginId, Arc<Plugin>>,
 }

@@ -10,6 +10,7 @@ mod config;
 mod endpoint;
 mod member;
 mod op;
+mod plugin;
 mod position;
 mod rule;
 
@@ -26,6 +27,7 @@ use crate::{
     fault::{FieldFault, FieldReason, Reason},
     ids::{ClassId, IfName},
     item::{ItemId, ItemKind},
+    plugin::Plugin,
     rule::Policy,
 };
 use palisade_proto::v1;
@@ -45,6 +47,8 @@ pub enum Body {
     Class(Arc<Class>),
     /// A policy or profile.
     Policy(Arc<Policy>),
+    /// A plugin.
+    Plugin(Arc<Plugin>),
 }
 
 impl Body {
@@ -55,6 +59,7 @@ impl Body {
             Self::Endpoint(_) => ItemKind::Endpoint,
             Self::Class(_) => ItemKind::Class,
             Self::Policy(_) => ItemKind::Policy,
+            Self::Plugin(_) => ItemKind::Plugin,
         }
     }
 
@@ -65,6 +70,7 @@ impl Body {
             Self::Endpoint(endpoint) => endpoint::encode(endpoint).encode_to_vec(),
             Self::Class(class) => class::encode(class).encode_to_vec(),
             Self::Policy(policy) => rule::encode_policy(policy).encode_to_vec(),
+            Self::Plugin(plugin) => plugin::encode(plugin).encode_to_vec(),
         }
     }
 
@@ -78,6 +84,7 @@ impl Body {
             ItemKind::Endpoint => Self::Endpoint(Arc::new(endpoint::decode(message(bytes)?)?)),
             ItemKind::Class => Self::Class(Arc::new(class::decode(message(bytes)?)?)),
             ItemKind::Policy => Self::Policy(Arc::new(rule::decode_policy(message(bytes)?)?)),
+            ItemKind::Plugin => Self::Plugin(Arc::new(plugin::decode(message(bytes)?)?)),
             ItemKind::Set => return Err(Reason::Shape),
         };
         if body.encode() != bytes {
@@ -94,6 +101,7 @@ impl Body {
         let (prefix, rest) = id.split_once('/').unwrap_or((id, ""));
         match self {
             Self::Config(_) => id == ItemId::CONFIG,
+            Self::Plugin(_) => !rest.is_empty() && prefix == "plugin",
             Self::Class(_) => id == ClassId::of_body(bytes).as_str(),
             Self::Endpoint(endpoint) => {
                 !rest.is_empty()
@@ -215,6 +223,7 @@ impl From<ItemKind> for v1::ItemKind {
             ItemKind::Class => Self::Class,
             ItemKind::Policy => Self::Policy,
             ItemKind::Set => Self::Set,
+            ItemKind::Plugin => Self::Plugin,
         }
     }
 }

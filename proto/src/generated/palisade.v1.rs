@@ -1053,6 +1053,18 @@ pub struct EntityMatch {
     #[prost(message, optional, tag = "6")]
     pub not_ports: ::core::option::Option<PortMatch>,
 }
+/// A condition that a plugin decides.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct PluginCondition {
+    /// Id of the plugin's item.
+    #[prost(string, tag = "1")]
+    pub plugin: ::prost::alloc::string::String,
+    /// Canonical JSON.
+    #[prost(string, tag = "2")]
+    pub settings: ::prost::alloc::string::String,
+    #[prost(enumeration = "OnFailure", tag = "3")]
+    pub on_failure: i32,
+}
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Match {
     /// Unspecified: both families.
@@ -1070,6 +1082,9 @@ pub struct Match {
     pub source: ::core::option::Option<EntityMatch>,
     #[prost(message, optional, tag = "7")]
     pub destination: ::core::option::Option<EntityMatch>,
+    /// Asked only where all else holds. Never in the untracked and pre-DNAT lists.
+    #[prost(message, optional, tag = "8")]
+    pub plugin: ::core::option::Option<PluginCondition>,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Rule {
@@ -1238,6 +1253,72 @@ pub struct SetMember {
     #[prost(uint32, tag = "4")]
     pub port: u32,
 }
+/// A plugin that the node runs. The component's bytes are fetched by digest.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Plugin {
+    #[prost(enumeration = "PluginKind", tag = "1")]
+    pub kind: i32,
+    /// SHA-256 of the component, 32 bytes.
+    #[prost(bytes = "vec", tag = "2")]
+    pub digest: ::prost::alloc::vec::Vec<u8>,
+    /// Bytes.
+    #[prost(uint64, tag = "3")]
+    pub size: u64,
+    /// Per call.
+    #[prost(uint64, tag = "4")]
+    pub fuel: u64,
+    /// Bytes of linear memory, at most.
+    #[prost(uint64, tag = "5")]
+    pub memory: u64,
+    /// Bytes of transport payload that a matcher is shown, at most.
+    #[prost(uint32, tag = "6")]
+    pub payload: u32,
+    /// Of an auditor, canonical JSON; matchers get theirs from conditions.
+    #[prost(string, tag = "7")]
+    pub settings: ::prost::alloc::string::String,
+    /// Where an auditor may emit to, and where what it keeps goes; sorted by name.
+    #[prost(message, repeated, tag = "8")]
+    pub sinks: ::prost::alloc::vec::Vec<Sink>,
+}
+/// Where records go.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Sink {
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    #[prost(oneof = "sink::To", tags = "2, 3, 4")]
+    pub to: ::core::option::Option<sink::To>,
+}
+/// Nested message and enum types in `Sink`.
+pub mod sink {
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
+    pub enum To {
+        #[prost(message, tag = "2")]
+        File(super::FileSink),
+        #[prost(message, tag = "3")]
+        Stdout(super::StdoutSink),
+        #[prost(message, tag = "4")]
+        Journald(super::JournaldSink),
+    }
+}
+/// Lines of JSON, rotated.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct FileSink {
+    /// Absolute.
+    #[prost(string, tag = "1")]
+    pub path: ::prost::alloc::string::String,
+    /// A file beyond this size is rotated.
+    #[prost(uint64, tag = "2")]
+    pub max_bytes: u64,
+    /// Rotated files kept.
+    #[prost(uint32, tag = "3")]
+    pub keep: u32,
+}
+/// Lines of JSON.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct StdoutSink {}
+/// The journal of systemd.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct JournaldSink {}
 /// The kind of an item of a view.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
 #[repr(i32)]
@@ -1253,6 +1334,8 @@ pub enum ItemKind {
     Policy = 4,
     /// Set; its body is empty and its members travel as SetMember values. Id "s:<hex>" (addresses) or "p:<hex>" (address, protocol, port).
     Set = 5,
+    /// Plugin; id "plugin/<name>".
+    Plugin = 6,
 }
 impl ItemKind {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -1267,6 +1350,7 @@ impl ItemKind {
             Self::Class => "ITEM_KIND_CLASS",
             Self::Policy => "ITEM_KIND_POLICY",
             Self::Set => "ITEM_KIND_SET",
+            Self::Plugin => "ITEM_KIND_PLUGIN",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -1278,6 +1362,7 @@ impl ItemKind {
             "ITEM_KIND_CLASS" => Some(Self::Class),
             "ITEM_KIND_POLICY" => Some(Self::Policy),
             "ITEM_KIND_SET" => Some(Self::Set),
+            "ITEM_KIND_PLUGIN" => Some(Self::Plugin),
             _ => None,
         }
     }
@@ -1527,6 +1612,77 @@ impl EndpointToHostAction {
             "ENDPOINT_TO_HOST_ACTION_DROP" => Some(Self::Drop),
             "ENDPOINT_TO_HOST_ACTION_RETURN" => Some(Self::Return),
             "ENDPOINT_TO_HOST_ACTION_ACCEPT" => Some(Self::Accept),
+            _ => None,
+        }
+    }
+}
+/// What a rule does with a packet when its plugin gives no answer: trap, limit, not loaded, no queue, no daemon.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum OnFailure {
+    Unspecified = 0,
+    /// As if the plugin had said that it matches.
+    Match = 1,
+    /// As if the plugin had said that it does not.
+    NoMatch = 2,
+    /// The rule denies, whatever its action is.
+    Deny = 3,
+    /// The rule allows, whatever its action is.
+    Allow = 4,
+}
+impl OnFailure {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "ON_FAILURE_UNSPECIFIED",
+            Self::Match => "ON_FAILURE_MATCH",
+            Self::NoMatch => "ON_FAILURE_NO_MATCH",
+            Self::Deny => "ON_FAILURE_DENY",
+            Self::Allow => "ON_FAILURE_ALLOW",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "ON_FAILURE_UNSPECIFIED" => Some(Self::Unspecified),
+            "ON_FAILURE_MATCH" => Some(Self::Match),
+            "ON_FAILURE_NO_MATCH" => Some(Self::NoMatch),
+            "ON_FAILURE_DENY" => Some(Self::Deny),
+            "ON_FAILURE_ALLOW" => Some(Self::Allow),
+            _ => None,
+        }
+    }
+}
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum PluginKind {
+    Unspecified = 0,
+    /// Decides conditions of rules.
+    Matcher = 1,
+    /// Reads events.
+    Auditor = 2,
+}
+impl PluginKind {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "PLUGIN_KIND_UNSPECIFIED",
+            Self::Matcher => "PLUGIN_KIND_MATCHER",
+            Self::Auditor => "PLUGIN_KIND_AUDITOR",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "PLUGIN_KIND_UNSPECIFIED" => Some(Self::Unspecified),
+            "PLUGIN_KIND_MATCHER" => Some(Self::Matcher),
+            "PLUGIN_KIND_AUDITOR" => Some(Self::Auditor),
             _ => None,
         }
     }

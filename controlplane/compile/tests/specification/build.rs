@@ -9,7 +9,7 @@ use palisade_policy::{
     rule::Protocol,
 };
 use serde_json::{Value, json};
-use std::{net::IpAddr, sync::Arc};
+use std::{collections::BTreeMap, net::IpAddr, sync::Arc};
 
 /// The host's address on eth0, and its client.
 pub(crate) const HOST: &str = "192.0.2.1";
@@ -167,6 +167,7 @@ fn ip(text: &str) -> IpAddr {
 
 pub(crate) fn tcp_in(port: u16) -> Packet {
     Packet {
+        answers: BTreeMap::new(),
         way: Way::In {
             interface: IfName::new("eth0"),
         },

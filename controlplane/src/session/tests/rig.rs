@@ -18,6 +18,7 @@ use std::sync::Arc;
 /// Endpoint `hep/<name>` is governed by policies `gnp/<policy>`, each with one rule whose id is its version.
 pub(super) fn world(endpoints: &[(&str, &[(&str, u64)])]) -> ItemTable {
     let mut view = View {
+        plugins: BTreeMap::new(),
         config: Arc::new(config()),
         endpoints: BTreeMap::new(),
         classes: BTreeMap::new(),

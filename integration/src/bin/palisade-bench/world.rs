@@ -100,6 +100,7 @@ pub(crate) fn view(size: Size, clients: &[Ipv4Addr]) -> View {
             .collect(),
     };
     View {
+        plugins: BTreeMap::new(),
         config: Arc::new(config()),
         endpoints: BTreeMap::from([(EndpointId::new("hep/host0"), Arc::new(endpoint))]),
         classes: classes

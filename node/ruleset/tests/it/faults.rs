@@ -57,6 +57,7 @@ fn world() -> View {
         })
     };
     let mut view = View {
+        plugins: BTreeMap::new(),
         config: Arc::new(crate::views::node_config()),
         endpoints: BTreeMap::new(),
         classes: BTreeMap::new(),
@@ -128,6 +129,7 @@ fn ruleset(view: &View) -> Ruleset {
 
 fn new_tcp(way: Way, port: u16) -> Packet {
     Packet {
+        answers: BTreeMap::new(),
         way,
         source: "10.0.0.2".parse().expect("an address"),
         destination: "10.0.0.3".parse().expect("an address"),

@@ -144,6 +144,7 @@ pub(crate) fn view(policies: Vec<(String, Policy)>, profiles: Vec<ClassProfile>)
         classes: classes.iter().map(of).collect(),
     };
     View {
+        plugins: BTreeMap::new(),
         config: Arc::new(node_config()),
         endpoints: BTreeMap::from([("hep/h0".into(), Arc::new(endpoint))]),
         classes: classes

@@ -134,6 +134,7 @@ pub(crate) fn view() -> impl Strategy<Value = View> {
     let policies: Vec<_> = POLICIES.iter().map(|name| policy(name).boxed()).collect();
     (config(), policies, sets(), governed()).prop_map(|(config, policies, sets, governed)| {
         let mut view = View {
+            plugins: BTreeMap::new(),
             config: Arc::new(config),
             endpoints: BTreeMap::new(),
             classes: BTreeMap::new(),

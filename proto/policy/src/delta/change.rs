@@ -1,7 +1,7 @@
 //! What a transaction changed.
 
 use crate::{
-    ids::{ClassId, EndpointId, PolicyId, SetId},
+    ids::{ClassId, EndpointId, PluginId, PolicyId, SetId},
     item::{ItemId, ItemKind},
     set::Member,
 };
@@ -21,6 +21,8 @@ pub struct Change {
     pub classes: BTreeSet<ClassId>,
     /// Added, replaced or removed.
     pub policies: BTreeSet<PolicyId>,
+    /// Added, replaced or removed.
+    pub plugins: BTreeSet<PluginId>,
     /// Each with what happened to it.
     pub sets: BTreeMap<SetId, SetChange>,
 }
@@ -38,6 +40,7 @@ impl Change {
             ItemKind::Endpoint => drop(self.endpoints.insert(EndpointId::new(text))),
             ItemKind::Class => drop(self.classes.insert(ClassId::new(text))),
             ItemKind::Policy => drop(self.policies.insert(PolicyId::new(text))),
+            ItemKind::Plugin => drop(self.plugins.insert(PluginId::new(text))),
             ItemKind::Set => drop(self.sets.insert(SetId::new(text), what)),
         }
     }
@@ -49,6 +52,7 @@ impl Change {
             && self.endpoints.is_empty()
             && self.classes.is_empty()
             && self.policies.is_empty()
+            && self.plugins.is_empty()
             && self.sets.values().all(patched)
     }
 }

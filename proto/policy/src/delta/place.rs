@@ -4,7 +4,7 @@ use super::Held;
 use crate::{
     check::referents,
     digest::ItemHash,
-    ids::{ClassId, EndpointId, PolicyId, SetId},
+    ids::{ClassId, EndpointId, PluginId, PolicyId, SetId},
     item::{ItemId, ItemKind},
     set::{IpSet, Member},
     wire::Body,
@@ -33,6 +33,10 @@ impl Held {
             ItemKind::Policy => {
                 let policy = self.view.policies.get(&PolicyId::new(text()))?;
                 Some(Body::Policy(Arc::clone(policy)))
+            }
+            ItemKind::Plugin => {
+                let plugin = self.view.plugins.get(&PluginId::new(text()))?;
+                Some(Body::Plugin(Arc::clone(plugin)))
             }
             ItemKind::Set => None,
         }
@@ -108,6 +112,14 @@ impl Held {
                 });
                 let old = exchange(&mut view.policies, PolicyId::new(text), value)?;
                 Some(Value::Body(Body::Policy(old)))
+            }
+            (ItemKind::Plugin, value) => {
+                let value = value.and_then(|v| match v {
+                    Value::Body(Body::Plugin(plugin)) => Some(plugin),
+                    _ => None,
+                });
+                let old = exchange(&mut view.plugins, PluginId::new(text), value)?;
+                Some(Value::Body(Body::Plugin(old)))
             }
             (ItemKind::Set, value) => {
                 let value = value.and_then(|v| match v {

@@ -203,7 +203,10 @@ impl List<'_> {
             if !rule.matches.holds(self.packet, view) {
                 continue;
             }
-            let (outcome, said) = match &rule.action {
+            let Some(action) = rule.action_for(self.packet) else {
+                continue;
+            };
+            let (outcome, said) = match action {
                 Action::Allow => (Outcome::Accept, Said::Allow),
                 Action::Deny => (Outcome::Deny, Said::Deny),
                 Action::Pass => (Outcome::Pass, Said::Pass),

@@ -2,14 +2,15 @@
 
 use crate::{
     packet::Packet,
-    rule::{EntityMatch, Family, IcmpMatch, Match, PortMatch, family_of},
+    plugin::{Answer, OnFailure},
+    rule::{Action, EntityMatch, Family, IcmpMatch, Match, PortMatch, Rule, family_of},
     set::IpSet,
     view::View,
 };
 use std::net::IpAddr;
 
 impl Match {
-    /// Whether the packet meets it. A set that the view lacks is met by nothing, not even its absence.
+    /// Whether the packet meets all of it but the plugin condition. A set that the view lacks is met by nothing, not even its absence.
     pub fn holds(&self, packet: &Packet, view: &View) -> bool {
         let family = if packet.source.is_ipv4() {
             Family::V4
@@ -26,6 +27,25 @@ impl Match {
             && End::of_destination(packet).meets_ports(&self.destination, view)
             && End::of_source(packet).meets_addresses(&self.source, view)
             && End::of_destination(packet).meets_addresses(&self.destination, view)
+    }
+}
+
+impl Rule {
+    /// What it does with a packet for which all but its plugin condition holds; `None`: it does not match.
+    pub fn action_for(&self, packet: &Packet) -> Option<&Action> {
+        let Some(condition) = &self.matches.plugin else {
+            return Some(&self.action);
+        };
+        match (packet.answers.get(condition), condition.on_failure) {
+            (Some(Answer::Match), _) => Some(&self.action),
+            (Some(Answer::NoMatch), _) => None,
+            (Some(Answer::Failed) | None, on_failure) => match on_failure {
+                OnFailure::Match => Some(&self.action),
+                OnFailure::NoMatch => None,
+                OnFailure::Deny => Some(&Action::Deny),
+                OnFailure::Allow => Some(&Action::Allow),
+            },
+        }
     }
 }
 

@@ -50,6 +50,7 @@ fn address(text: &str) -> IpAddr {
 
 fn view(endpoints: &[(EndpointId, Arc<Endpoint>)]) -> View {
     View {
+        plugins: BTreeMap::new(),
         config: Arc::new(CONFIG()),
         endpoints: endpoints.iter().cloned().collect(),
         classes: BTreeMap::new(),

@@ -3,7 +3,7 @@
 use super::{
     Field,
     address::{decode_prefix, decode_protocol, encode_prefix},
-    fault, list, number, optional, present, text,
+    fault, list, number, optional, plugin, present, text,
 };
 use crate::{
     fault::FieldReason,
@@ -89,6 +89,7 @@ fn encode_match(matches: &Match) -> v1::Match {
         not_icmp: matches.not_icmp.map(encode_icmp),
         source: entity(&matches.source),
         destination: entity(&matches.destination),
+        plugin: matches.plugin.as_ref().map(plugin::encode_condition),
     }
 }
 
@@ -117,6 +118,7 @@ fn decode_match(message: v1::Match) -> Field<Match> {
         not_icmp: optional("not_icmp", message.not_icmp, decode_icmp)?,
         source: entity("source", message.source)?,
         destination: entity("destination", message.destination)?,
+        plugin: optional("plugin", message.plugin, plugin::decode_condition)?,
     };
     check_icmp(&matches)?;
     check_ports(&matches)?;

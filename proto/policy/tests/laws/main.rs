@@ -157,6 +157,7 @@ fn small() -> View {
         .map(|n| ipnet::IpNet::from(std::net::IpAddr::from(n.to_be_bytes())))
         .collect();
     View {
+        plugins: std::collections::BTreeMap::new(),
         config: Arc::new(config),
         endpoints: [(
             EndpointId::new("hep/h"),

@@ -267,6 +267,7 @@ pub(crate) fn view() -> impl Strategy<Value = View> {
     (config(), sets(), policies(), vec(option::of(endpoint()), 3)).prop_map(
         |(config, sets, policies, endpoints)| {
             let mut view = View {
+                plugins: BTreeMap::new(),
                 config: Arc::new(config),
                 endpoints: BTreeMap::new(),
                 classes: BTreeMap::new(),

@@ -25,6 +25,7 @@ pub(super) fn nothing() -> View {
         net: None,
     };
     View {
+        plugins: BTreeMap::new(),
         config: Arc::new(NodeConfig {
             failsafe_inbound: vec![failsafe(Protocol::TCP, 22), failsafe(Protocol::UDP, 7)],
             failsafe_outbound: Vec::new(),

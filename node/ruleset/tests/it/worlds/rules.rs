@@ -68,6 +68,7 @@ pub(super) fn matches() -> impl Strategy<Value = Match> {
         .prop_map(
             |(family, protocol, not_protocol, icmp, not_icmp, source, destination, plain)| {
                 let mut matches = Match {
+                    plugin: None,
                     family,
                     protocol,
                     not_protocol,

@@ -105,6 +105,7 @@ pub(crate) fn packet() -> impl Strategy<Value = Packet> {
             let is_icmp = matches!(protocol, Protocol::ICMP | Protocol::ICMPV6);
             let tracked = !matches!(ct, CtState::Invalid | CtState::Untracked);
             Packet {
+                answers: BTreeMap::new(),
                 way,
                 source,
                 destination,
