@@ -1,7 +1,7 @@
 //! What becomes of a packet, and why: the second rung of the verdict ladder (law f), and what `explain` prints.
 //!
 //! Written from specification §11 with the stages of the node; it reads the view as it is, in order, and knows nothing
-//! of how the ruleset is compiled. Policies that say nothing leave no step in the trace.
+//! of how the ruleset is compiled. Policies that say nothing leave no step in the trace; staged ones say what they would do.
 
 mod list;
 mod matches;
@@ -117,6 +117,8 @@ pub enum Outcome {
         /// With this prefix.
         prefix: String,
     },
+    /// Nothing: it is of a staged policy, which would do this.
+    Would(Box<Outcome>),
 }
 
 /// A line of the trace.
@@ -268,6 +270,7 @@ impl fmt::Display for Outcome {
             Self::Deny => f.write_str("deny"),
             Self::Pass => f.write_str("pass"),
             Self::Log { prefix } => write!(f, "log `{prefix}`"),
+            Self::Would(outcome) => write!(f, "would {outcome}"),
         }
     }
 }

@@ -5,6 +5,7 @@ use palisade_compile::compile;
 use palisade_model::Name;
 use palisade_policy::{
     class::{Direction, PolicyList},
+    evaluate::Verdict,
     ids::PolicyId,
 };
 use serde_json::{Value, json};
@@ -96,4 +97,37 @@ fn staged_policies_of_a_namespace_stay_in_it() {
     let view = compile(given.world(), &Name::new("n").expect("a name"));
     let policies: Vec<&str> = view.policies.keys().map(PolicyId::as_str).collect();
     assert_eq!(policies, ["profile/open", "snp/red/s"]);
+}
+
+#[test]
+fn the_trace_says_what_staged_policies_would_do() {
+    let mut of_tier = policy(1, "Deny");
+    of_tier["tier"] = json!("t1");
+    let given = Given::nothing()
+        .h0_with(json!({"profiles": ["projectcalico-default-allow"]}))
+        .resource("Tier", "t1", json!({}), json!({"order": 1}))
+        .resource("StagedGlobalNetworkPolicy", "t1.s", json!({}), of_tier)
+        .policy("a", policy(10, "Allow"))
+        .resource(
+            "StagedGlobalNetworkPolicy",
+            "late",
+            json!({}),
+            policy(20, "Deny"),
+        );
+    let judgement = given.judge(&tcp_in(80));
+    assert_eq!(judgement.verdict, Verdict::Accept);
+    let steps: Vec<(String, String)> = judgement
+        .trace
+        .iter()
+        .map(|step| (step.subject.to_string(), step.outcome.to_string()))
+        .collect();
+    let steps: Vec<(&str, &str)> = steps.iter().map(|(s, o)| (&**s, &**o)).collect();
+    // What stands after the decision is not reached, staged or not.
+    assert_eq!(
+        steps,
+        [
+            ("tier `t1`, `sgnp/t1.s`, rule 0", "would deny"),
+            ("tier `default`, `gnp/a`, rule 0", "accept"),
+        ]
+    );
 }

@@ -161,17 +161,34 @@ impl List<'_> {
     }
 
     fn tier(&mut self, tier: &ClassTier) -> Said {
-        for policy in &tier.policies {
+        let mut staged = tier.staged.iter().peekable();
+        for (place, policy) in tier.policies.iter().enumerate() {
+            while let Some((watched, _)) = staged.next_if(|(_, before)| *before <= place) {
+                self.watch(&tier.name, watched);
+            }
             match self.rules(Some(&tier.name), policy) {
                 Said::Nothing => {}
                 said => return said,
             }
+        }
+        for (watched, _) in staged {
+            self.watch(&tier.name, watched);
         }
         if tier.policies.is_empty() || tier.default == TierDefault::Pass {
             return Said::Nothing;
         }
         self.note(Subject::TierDefault(tier.name.clone()), Outcome::Deny);
         Said::Deny
+    }
+
+    /// Notes what a staged policy would do, up to the first rule that would decide. Nothing comes of it.
+    fn watch(&mut self, tier: &TierName, policy: &PolicyId) {
+        let before = self.trace.len();
+        self.rules(Some(tier), policy);
+        for step in self.trace.iter_mut().skip(before) {
+            let outcome = std::mem::replace(&mut step.outcome, Outcome::Accept);
+            step.outcome = Outcome::Would(Box::new(outcome));
+        }
     }
 
     fn profiles(&mut self) -> Ending {
