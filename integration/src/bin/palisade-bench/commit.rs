@@ -20,7 +20,7 @@ use palisade_policy::{
     wire::{Body, Op},
 };
 use palisade_ruleset::{
-    apply, diff, ir::Ruleset, lower, lower::LowerCache, lower_members, plan::Plan,
+    apply::Actual, diff, ir::Ruleset, lower, lower::LowerCache, lower_change, plan::Plan,
 };
 use rustix::time::{ClockId, clock_gettime};
 
@@ -71,7 +71,7 @@ struct Times {
 /// What a node holds, without daemon, stream and disk.
 struct Node {
     held: Held,
-    actual: Ruleset,
+    actual: Actual,
     cache: LowerCache,
     environment: Environment,
     netfilter: Netfilter,
@@ -87,7 +87,7 @@ pub(crate) fn run(effort: Effort) -> Result<()> {
     let policy = node.measure(policy, rounds)?;
     let whole = node.netfilter.read().context("read everything")?;
     ensure!(
-        whole == node.actual,
+        &whole == node.actual.ruleset(),
         "the kernel holds something else in the end"
     );
     print(&[("one member", &member), ("one policy of 20 rules", &policy)]);
@@ -101,17 +101,17 @@ impl Node {
         let held = world::held(&world::view(SIZE, &[]))?;
         let mut node = Self {
             held,
-            actual: Ruleset::default(),
+            actual: Actual::default(),
             cache: LowerCache::default(),
             environment: world::environment(HOST),
             netfilter,
             namespace,
             revision: 0,
         };
-        let (plan, desired) = node.plan()?;
+        let (plan, desired) = node.whole()?;
         node.netfilter.commit(&plan).context("the first commit")?;
         node.netfilter.read_touched(&plan).context("read back")?;
-        node.actual = desired;
+        node.actual = Actual::new(desired);
         Ok(node)
     }
 
@@ -142,12 +142,7 @@ impl Node {
         let mut parts = Parts::default();
         let change = self.take(op)?;
         parts.view = clock.lap();
-        let position = self.position();
-        let short = lower_members(&self.actual, self.held.view(), &change, Some(&position));
-        let (plan, desired) = match short {
-            Some(plan) => (plan, None),
-            None => self.plan().map(|(plan, desired)| (plan, Some(desired)))?,
-        };
+        let plan = self.plan(&change)?;
         parts.plan = clock.lap();
         let committed = self.netfilter.commit(&plan).context("commit")?;
         parts.commit = clock.lap();
@@ -155,29 +150,23 @@ impl Node {
         let generation = self.netfilter.read_touched(&plan).context("read back")?;
         ensure!(generation == committed.generation, "somebody else is here");
         parts.read_back = clock.lap();
-        if let Some(desired) = desired {
-            self.actual = desired;
-        } else {
-            apply(&mut self.actual, &plan).context("apply")?;
-            self.cache
-                .remember_members(self.held.view(), &self.actual, change.sets.keys());
-        }
+        self.remember(&plan, &change)?;
         parts.remember = clock.lap();
         Ok(parts)
     }
 
     /// The same kind of change as a script. The process is part of it: that is how a script is applied.
     fn by_nft(&mut self, op: Op) -> Result<Duration> {
-        self.take(op)?;
-        let (plan, desired) = self.plan()?;
-        let script = script::render(&plan, &self.actual);
+        let change = self.take(op)?;
+        let plan = self.plan(&change)?;
+        let script = script::render(&plan, self.actual.ruleset());
         let begun = Instant::now();
         self.namespace.nft(&script)?;
         let time = begun.elapsed();
         self.netfilter
             .read_touched(&plan)
             .context("read back what nft wrote")?;
-        self.actual = desired;
+        self.remember(&plan, &change)?;
         Ok(time)
     }
 
@@ -196,12 +185,31 @@ impl Node {
         Ok(change)
     }
 
-    fn plan(&mut self) -> Result<(Plan, Ruleset)> {
+    /// The short way, which both kinds of change go.
+    fn plan(&mut self, change: &palisade_policy::delta::Change) -> Result<Plan> {
+        let position = self.position();
+        let (view, cache) = (self.held.view(), &mut self.cache);
+        lower_change(&mut self.actual, view, change, Some(&position), cache)
+            .context("no short way for the change")
+    }
+
+    fn remember(&mut self, plan: &Plan, change: &palisade_policy::delta::Change) -> Result<()> {
+        self.actual.apply(plan).context("apply")?;
+        let view = self.held.view();
+        self.cache
+            .remember_members(view, self.actual.ruleset(), change.sets.keys());
+        Ok(())
+    }
+
+    fn whole(&mut self) -> Result<(Plan, Ruleset)> {
         let position = self.position();
         let view = self.held.view();
         let lowered = lower(view, &self.environment, Some(&position), &mut self.cache);
         ensure!(lowered.faults.is_empty(), "faults: {:?}", lowered.faults);
-        Ok((diff(&self.actual, &lowered.ruleset), lowered.ruleset))
+        Ok((
+            diff(self.actual.ruleset(), &lowered.ruleset),
+            lowered.ruleset,
+        ))
     }
 
     fn position(&self) -> Position {
