@@ -1,10 +1,10 @@
-//! The ordered steps of one kernel transaction.
+//! The ordered steps of one kernel transaction, and what of them has to be in place one transaction before.
 //!
 //! INVARIANT (law d): every prefix of a plan, applied to the state it was made for, leaves no dangling reference:
 //! referents first on the way in, last on the way out.
 
 use crate::ir::{Base, ChainName, Element, Rule, Set, SetName, Shape, TableName, Verdict};
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 /// One step.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -124,6 +124,57 @@ impl Plan {
     /// Nothing to do.
     pub fn is_empty(&self) -> bool {
         self.ops.is_empty()
+    }
+
+    /// Takes out, as a plan to be committed before, the new chains with their rules and the new sets and maps that those
+    /// name, where a verdict of a map that is there already will lead into them. Nothing names them until the rest is
+    /// committed, so alone they change no verdict. `None`: one transaction will do.
+    ///
+    /// Why: nf_tables looks an element up in the generation of the moment, but enters a chain with the rules of the
+    /// generation that the packet began with. A packet under way while one transaction adds a chain and points an
+    /// element at it finds that chain empty, and leaves it for the policy of the base chain: denied traffic leaks.
+    pub fn take_ahead(&mut self) -> Option<Self> {
+        // A table that is replaced is gone and there again at once, or not at all.
+        if self.ops.iter().any(|op| matches!(op, Op::DeleteTable(_))) {
+            return None;
+        }
+        let (mut chains, mut sets) = (BTreeSet::new(), BTreeSet::new());
+        for op in &self.ops {
+            match op {
+                Op::AddChain {
+                    table,
+                    chain,
+                    base: None,
+                } => {
+                    chains.insert((*table, chain.clone()));
+                }
+                Op::AddSet { table, name, .. } | Op::AddMap { table, name, .. } => {
+                    sets.insert((*table, name.clone()));
+                }
+                _ => {}
+            }
+        }
+        let is_ahead = |op: &Op| match op {
+            Op::AddTable(_) | Op::AddSet { .. } | Op::AddMap { .. } => true,
+            Op::AddChain { base, .. } => base.is_none(),
+            Op::AddRules { table, chain, .. } => chains.contains(&(*table, chain.clone())),
+            Op::AddVerdicts { table, map, .. } => sets.contains(&(*table, map.clone())),
+            Op::DeleteTable(_)
+            | Op::DeleteChain { .. }
+            | Op::FlushChain { .. }
+            | Op::DeleteSet { .. }
+            | Op::AddElements { .. }
+            | Op::DeleteElements { .. } => false,
+        };
+        let leads_in = |op: &Op| matches!(op, Op::AddVerdicts { .. }) && !is_ahead(op);
+        if chains.is_empty() || !self.ops.iter().any(leads_in) {
+            return None;
+        }
+        let (ahead, rest) = std::mem::take(&mut self.ops)
+            .into_iter()
+            .partition(is_ahead);
+        self.ops = rest;
+        Some(Self { ops: ahead })
     }
 }
 

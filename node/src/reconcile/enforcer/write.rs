@@ -49,7 +49,7 @@ impl<K: Kernel> Enforcer<K> {
         match (short, since) {
             (Some(plan), Some(change)) => {
                 self.begin(record)?;
-                if !self.write_short(&plan, change)? {
+                if !self.write_short(plan, change)? {
                     let desired = self.lower()?;
                     self.write(desired)?;
                 }
@@ -66,10 +66,13 @@ impl<K: Kernel> Enforcer<K> {
     }
 
     /// The short way: nothing was lowered whole. False: it did not work out, and the kernel was read anew.
-    fn write_short(&mut self, plan: &Plan, change: &Change) -> Result<bool, Trouble> {
-        let done = self.kernel.commit(plan).is_ok()
-            && self.actual.apply(plan).is_ok()
-            && self.kernel.verify(plan).is_ok();
+    fn write_short(&mut self, mut plan: Plan, change: &Change) -> Result<bool, Trouble> {
+        let ahead = plan.take_ahead();
+        let done = ahead.iter().chain([&plan]).all(|step| {
+            self.kernel.commit(step).is_ok()
+                && self.actual.apply(step).is_ok()
+                && self.kernel.verify(step).is_ok()
+        });
         if !done {
             self.actual = Actual::new(self.kernel.read()?);
         } else if let Some(held) = &self.held {
@@ -141,7 +144,8 @@ impl<K: Kernel> Enforcer<K> {
         }
     }
 
-    /// Brings the kernel from `actual` to `desired`. What others changed meanwhile is read, and planned around.
+    /// Brings the kernel from `actual` to `desired`: in one transaction, or in two where new chains have to be there
+    /// before anything leads into them. What others changed meanwhile is read, and planned around.
     fn write(&mut self, desired: Ruleset) -> Result<(), Trouble> {
         let mut last = None;
         for _ in 0..ATTEMPTS {
@@ -150,20 +154,14 @@ impl<K: Kernel> Enforcer<K> {
                 self.actual = Actual::new(desired);
                 return Ok(());
             }
-            let trouble = match self.kernel.commit(&plan) {
-                Ok(()) => match self.kernel.verify(&plan) {
-                    Ok(()) => {
-                        self.actual = Actual::new(desired);
-                        return Ok(());
-                    }
-                    Err(mismatch) => Trouble::Mismatch(mismatch),
-                },
-                Err(CommitError::Refused { failures }) => Trouble::Refused { failures, plan },
-                // Nothing was sent, and would not be the next time.
-                Err(CommitError::Unfit { op, reason, .. }) => {
-                    return Err(Trouble::Unfit { op, reason, plan });
+            let trouble = match self.write_plan(plan) {
+                Ok(()) => {
+                    self.actual = Actual::new(desired);
+                    return Ok(());
                 }
-                Err(err) => Trouble::Commit(err),
+                // It was not sent, and would not be the next time.
+                Err(unfit @ Trouble::Unfit { .. }) => return Err(unfit),
+                Err(trouble) => trouble,
             };
             let actual = self.kernel.read()?;
             let as_believed = &actual == self.actual.ruleset();
@@ -175,6 +173,27 @@ impl<K: Kernel> Enforcer<K> {
             last = Some(trouble);
         }
         Err(last.unwrap_or_else(|| Trouble::State(io::ErrorKind::Other.into())))
+    }
+}
+
+impl<K: Kernel> Enforcer<K> {
+    fn write_plan(&mut self, mut plan: Plan) -> Result<(), Trouble> {
+        if let Some(ahead) = plan.take_ahead() {
+            self.write_step(ahead.clone())?;
+            self.actual
+                .apply(&ahead)
+                .map_err(|_| Trouble::State(io::ErrorKind::Other.into()))?;
+        }
+        self.write_step(plan)
+    }
+
+    fn write_step(&mut self, plan: Plan) -> Result<(), Trouble> {
+        match self.kernel.commit(&plan) {
+            Ok(()) => self.kernel.verify(&plan).map_err(Trouble::Mismatch),
+            Err(CommitError::Refused { failures }) => Err(Trouble::Refused { failures, plan }),
+            Err(CommitError::Unfit { op, reason, .. }) => Err(Trouble::Unfit { op, reason, plan }),
+            Err(err) => Err(Trouble::Commit(err)),
+        }
     }
 }
 
