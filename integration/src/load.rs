@@ -24,7 +24,7 @@ const FIRST_PORT: u16 = 20_000;
 /// those who make the changes.
 const APART: Duration = Duration::from_micros(20);
 /// Fewer packets of a stream mean nothing.
-const ENOUGH: u64 = 5000;
+const ENOUGH: u64 = 1000;
 
 /// Datagrams from one station to an address.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -77,7 +77,7 @@ impl Palisadectl {
     ///
     /// Where that does not end well, with what it printed.
     pub fn apply(&self, documents: &str) -> Result<()> {
-        self.run(&["apply", "-f", "-", "--wait=10s"], documents)?
+        self.run(&["apply", "-f", "-", "--wait=30s"], documents)?
             .success()
             .map(drop)
             .context("apply")
@@ -91,14 +91,14 @@ impl Palisadectl {
     pub fn delete(&self, reference: &str) -> Result<()> {
         let parts: Vec<&str> = reference.split('/').collect();
         let arguments = match parts.as_slice() {
-            [kind, name] => vec!["delete", *kind, *name, "--wait=10s"],
+            [kind, name] => vec!["delete", *kind, *name, "--wait=30s"],
             [kind, namespace, name] => vec![
                 "delete",
                 *kind,
                 *name,
                 "--namespace",
                 *namespace,
-                "--wait=10s",
+                "--wait=30s",
             ],
             _ => bail!("`{reference}` is not Kind/name"),
         };
