@@ -6,6 +6,7 @@ pub mod connection;
 mod craft;
 pub mod probe;
 pub mod responder;
+mod sctp;
 mod socket;
 
 /// What one sender puts into a packet, so that its answer cannot be mistaken for another's.

@@ -15,7 +15,7 @@ hosts:
   - name: host0
     interfaces: [{name: eth0, address: 10.65.0.10/24, address6: 'fd00:65::10/64', extra_addresses: [10.65.0.11/24]}]
     protected: true
-    listeners: [{proto: tcp, port: 80}, {proto: udp, port: 53}]
+    listeners: [{proto: tcp, port: 80}, {proto: udp, port: 53}, {proto: sctp, port: 80}]
   - name: client
     interfaces: [{name: eth0, address: 10.65.0.20/24, address6: 'fd00:65::20/64'}]
 ";
@@ -83,6 +83,8 @@ fn every_kind() -> Vec<Probe> {
         six(to_host(Protocol::TCP, 80)),
         to_host(Protocol::UDP, 53),
         six(to_host(Protocol::UDP, 53)),
+        to_host(parse("sctp"), 80),
+        six(to_host(parse("sctp"), 80)),
         to_host(Protocol::ICMP, 0),
         Probe {
             icmp_type: Some(13),

@@ -15,6 +15,7 @@ use super::{answer, craft, question, socket, token};
 use crate::format::{Name, Probe, Protocol};
 use crate::sandbox::{Sandbox, Station};
 
+mod association;
 mod crafted;
 
 /// How long an answer may take; what takes longer did not arrive.
@@ -119,6 +120,7 @@ pub fn attempt(sandbox: &Sandbox, probe: &Probe) -> Result<bool> {
     match (probe.proto, probe.one_way) {
         (Protocol::Named(Name::Tcp), false) if crafted => shot.crafted_handshake(),
         (Protocol::Named(Name::Tcp), true) => shot.lone_packet(),
+        (Protocol::Named(Name::Sctp), _) if !socket::kernel_speaks_sctp() => shot.association(),
         (Protocol::Named(Name::Tcp | Name::Sctp), _) => shot.conversation(),
         (Protocol::Named(Name::Icmp | Name::Icmp6), false) if !crafted => shot.ping(),
         (Protocol::Named(Name::Icmp | Name::Icmp6), _) => shot.lone_packet(),

@@ -13,7 +13,7 @@ use anyhow::{Context, Result};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::net::{RecvFlags, SendFlags, SocketType};
 
-use super::{answer, asked, craft, socket};
+use super::{answer, asked, craft, sctp, socket};
 use crate::format::{Listener, Name, Protocol};
 use crate::netns::{Door, Namespace};
 
@@ -44,6 +44,8 @@ enum Server {
     Datagram(OwnedFd),
     /// A raw IPv4 socket, which hands us the header too.
     Raw(OwnedFd),
+    /// A raw socket that accepts associations with this port, where the kernel has no sockets for SCTP.
+    Association(OwnedFd, u16),
 }
 
 impl Responder {
@@ -94,6 +96,9 @@ impl Responder {
         for listener in &self.listeners {
             match listener.proto {
                 Protocol::Named(Name::Udp) | Protocol::Number(_) => {
+                    wanted.extend(own.clone().map(|address| (address, *listener)));
+                }
+                Protocol::Named(Name::Sctp) if !socket::kernel_speaks_sctp() => {
                     wanted.extend(own.clone().map(|address| (address, *listener)));
                 }
                 Protocol::Named(Name::Tcp | Name::Sctp) => wanted.extend([(any, *listener)]),
@@ -147,7 +152,11 @@ impl Drop for Responder {
 impl Server {
     fn socket(&self) -> &OwnedFd {
         match self {
-            Self::Listening(fd) | Self::Stream(fd) | Self::Datagram(fd) | Self::Raw(fd) => fd,
+            Self::Listening(fd)
+            | Self::Stream(fd)
+            | Self::Datagram(fd)
+            | Self::Raw(fd)
+            | Self::Association(fd, _) => fd,
         }
     }
 }
@@ -168,6 +177,11 @@ fn bind(address: IpAddr, listener: Listener) -> std::io::Result<Server> {
             } else {
                 Server::Datagram(fd)
             }
+        }
+        Protocol::Named(Name::Sctp) if !socket::kernel_speaks_sctp() => {
+            let fd = socket::open(address, SocketType::RAW, number)?;
+            rustix::net::bind(&fd, &SocketAddr::new(address, 0))?;
+            Server::Association(fd, listener.port)
         }
         Protocol::Named(_) => Server::Listening(socket::listen(number, listener.port)?),
     })
@@ -251,6 +265,7 @@ impl Servers {
             }
             Server::Datagram(fd) => self.answer_datagram(fd, |packet| Some(packet)),
             Server::Raw(fd) => self.answer_datagram(fd, craft::ipv4_payload),
+            Server::Association(fd, port) => self.accept(fd, *port),
         }
     }
 
@@ -279,6 +294,33 @@ impl Servers {
         {
             // A refused answer is the firewall at work.
             let _ = rustix::net::sendto(fd, reply.as_bytes(), SendFlags::empty(), &peer);
+        }
+    }
+
+    /// Accepts an association that is asked for with this port.
+    fn accept(&self, fd: &OwnedFd, port: u16) {
+        let mut buffer = [0; 2048];
+        let Ok((_, length, Some(peer))) =
+            rustix::net::recvfrom(fd, &mut buffer, RecvFlags::DONTWAIT)
+        else {
+            return;
+        };
+        // An IPv6 socket hands us no header.
+        let packet = buffer.get(..length).unwrap_or_default();
+        let packet = craft::ipv4_payload(packet).unwrap_or(packet);
+        let Some(greeting) = sctp::asked(packet).filter(|greeting| greeting.to == port) else {
+            return;
+        };
+        if let Some(reply) = self.reply_to(greeting.text) {
+            let accepted = sctp::Greeting {
+                from: port,
+                to: greeting.from,
+                tag: 1,
+                text: reply.as_bytes(),
+            };
+            // A refused answer is the firewall at work.
+            let accepted = accepted.init_ack(greeting.tag);
+            let _ = rustix::net::sendto(fd, &accepted, SendFlags::empty(), &peer);
         }
     }
 

@@ -26,6 +26,15 @@ pub(super) fn open(address: IpAddr, kind: SocketType, number: u8) -> io::Result<
     )?)
 }
 
+/// Whether the kernel has sockets for SCTP. Tracking and filtering it are another matter, and need none.
+pub(super) fn kernel_speaks_sctp() -> bool {
+    static SPEAKS: std::sync::OnceLock<bool> = std::sync::OnceLock::new();
+    *SPEAKS.get_or_init(|| {
+        let any = IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED);
+        open(any, SocketType::STREAM, super::sctp::NUMBER).is_ok()
+    })
+}
+
 /// A listening stream socket on every address, of both families.
 pub(super) fn listen(number: u8, port: u16) -> io::Result<OwnedFd> {
     let any = SocketAddr::new(std::net::Ipv6Addr::UNSPECIFIED.into(), port);
@@ -111,7 +120,7 @@ pub(super) fn number(protocol: crate::format::Protocol) -> u8 {
     match protocol {
         Protocol::Named(Name::Tcp) => 6,
         Protocol::Named(Name::Udp) => 17,
-        Protocol::Named(Name::Sctp) => 132,
+        Protocol::Named(Name::Sctp) => super::sctp::NUMBER,
         Protocol::Named(Name::Icmp) => 1,
         Protocol::Named(Name::Icmp6) => 58,
         Protocol::Number(number) => number,
