@@ -10,8 +10,8 @@ use crate::netns::Namespace;
 pub enum Prerequisite {
     /// Root, `ip`, `nft`, and a kernel that gives us network namespaces.
     Netns,
-    /// The kernel speaks SCTP.
-    Sctp,
+    /// The kernel speaks IPv6.
+    Ipv6,
     /// The three product binaries are built.
     Binaries,
 }
@@ -20,7 +20,7 @@ impl fmt::Display for Prerequisite {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Netns => "netns",
-            Self::Sctp => "sctp",
+            Self::Ipv6 => "ipv6",
             Self::Binaries => "binaries",
         })
     }
@@ -31,9 +31,8 @@ impl Prerequisite {
     pub fn missing(self) -> Option<String> {
         match self {
             Self::Netns => netns_missing(),
-            Self::Sctp => {
-                (!kernel_speaks("SCTP")).then(|| "the kernel does not speak SCTP".to_owned())
-            }
+            Self::Ipv6 => (!std::path::Path::new("/proc/sys/net/ipv6").exists())
+                .then(|| "the kernel does not speak IPv6".to_owned()),
             Self::Binaries => crate::product::Binaries::find()
                 .err()
                 .map(|error| error.to_string()),
@@ -83,11 +82,4 @@ fn netns_missing() -> Option<String> {
     Namespace::create("probe")
         .err()
         .map(|error| format!("{error:#}"))
-}
-
-fn kernel_speaks(protocol: &str) -> bool {
-    std::fs::read_to_string("/proc/net/protocols").is_ok_and(|list| {
-        list.lines()
-            .any(|line| line.split_whitespace().next() == Some(protocol))
-    })
 }

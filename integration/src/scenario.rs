@@ -1,13 +1,13 @@
-//! Scenarios of `scenarios/*`: found, judged runnable or not, run through public interfaces, reported.
+//! Scenarios of `scenarios/*`: found, run through public interfaces, reported.
 
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
-use crate::format::Scenario;
+use crate::format::{Requirement, Scenario};
+use crate::prerequisite::Prerequisite;
 
 pub mod offline;
-pub mod pending;
 pub mod run;
 
 /// A scenario file that has not been read yet.
@@ -74,4 +74,15 @@ pub fn files() -> Result<Vec<ScenarioFile>> {
     }
     files.sort();
     Ok(files)
+}
+
+/// What the scenario needs of the machine and does not find, or `None`.
+pub fn missing(scenario: &Scenario) -> Option<(Prerequisite, String)> {
+    let need = |requirement: &Requirement| match requirement {
+        Requirement::Ipv6 => Some(Prerequisite::Ipv6),
+        // Raw packets will do.
+        Requirement::Sctp => None,
+    };
+    let mut needs = scenario.requires.iter().filter_map(need);
+    needs.find_map(|need| Some((need, need.missing()?)))
 }

@@ -10,7 +10,7 @@ use std::time::Instant;
 use anyhow::Result;
 use palisade_integration::prerequisite::Prerequisite;
 use palisade_integration::product::Binaries;
-use palisade_integration::scenario::{ScenarioFile, files, offline, pending, run};
+use palisade_integration::scenario::{ScenarioFile, files, missing, offline, run};
 
 /// One thing to run.
 #[derive(Debug, Clone)]
@@ -128,19 +128,7 @@ fn cannot_run(jobs: usize) -> Option<ExitCode> {
 
 fn execute(job: &Job, binaries: &Binaries) -> Outcome {
     let tally = |tally: Result<offline::Tally>| match tally {
-        Ok(tally) if tally.wrong.is_empty() && tally.passed == 0 => {
-            Outcome::Skipped(format!("{:?} come later", tally.skipped))
-        }
-        Ok(tally) if tally.wrong.is_empty() => {
-            if !tally.skipped.is_empty() {
-                println!(
-                    "       {}: cases of kinds that come later are left out: {:?}",
-                    job.name(),
-                    tally.skipped
-                );
-            }
-            Outcome::Passed(tally.passed)
-        }
+        Ok(tally) if tally.wrong.is_empty() => Outcome::Passed(tally.passed),
         Ok(tally) => Outcome::Failed(tally.wrong, String::new()),
         Err(error) => Outcome::Failed(vec![format!("{error:#}")], String::new()),
     };
@@ -156,10 +144,7 @@ fn network(file: &ScenarioFile, binaries: &Binaries) -> Outcome {
         Ok(scenario) => scenario,
         Err(error) => return Outcome::Failed(vec![format!("{error:#}")], String::new()),
     };
-    if let Some(reason) = pending::reason(&scenario) {
-        return Outcome::Skipped(reason);
-    }
-    if let Some((need, reason)) = pending::missing(&scenario) {
+    if let Some((need, reason)) = missing(&scenario) {
         return if need.is_required() {
             Outcome::Failed(vec![reason], String::new())
         } else {
@@ -210,10 +195,13 @@ fn report(job: &Job, outcome: &Outcome, began: Instant, count: &mut Count) {
 
 fn summary(counts: &BTreeMap<String, Count>, began: Instant) -> ExitCode {
     let sum = |of: fn(&Count) -> usize| counts.values().map(of).sum::<usize>();
-    println!();
+    println!(
+        "\n{:<24}{:>8}{:>8}{:>8}",
+        "area", "passed", "failed", "skipped"
+    );
     for (area, count) in counts {
         println!(
-            "{area}: {} passed, {} failed, {} skipped",
+            "{area:<24}{:>8}{:>8}{:>8}",
             count.passed, count.failed, count.skipped
         );
     }
