@@ -23,6 +23,8 @@ use tower::Layer;
 pub enum Allowed {
     /// Node daemons, each for itself.
     Nodes,
+    /// Node daemons and administrators.
+    NodesAndAdmins,
     /// Administrators.
     Admins,
     /// Every user.
@@ -53,6 +55,8 @@ pub const METHODS: &[(&str, Allowed)] = &[
         "/palisade.v1.EnrollmentService/GetTrustBundle",
         Allowed::Enrolling,
     ),
+    ("/palisade.v1.FlowService/ReportFlows", Allowed::Nodes),
+    ("/palisade.v1.FlowService/WatchFlows", Allowed::Users),
     (
         "/palisade.v1.NamespaceService/DeleteIdentity",
         Allowed::Admins,
@@ -79,6 +83,12 @@ pub const METHODS: &[(&str, Allowed)] = &[
     ("/palisade.v1.ObserveService/GetStatus", Allowed::Users),
     ("/palisade.v1.ObserveService/ListNodes", Allowed::Users),
     ("/palisade.v1.ObserveService/WatchNodes", Allowed::Users),
+    (
+        "/palisade.v1.PluginService/FetchPlugin",
+        Allowed::NodesAndAdmins,
+    ),
+    ("/palisade.v1.PluginService/ListPlugins", Allowed::Users),
+    ("/palisade.v1.PluginService/UploadPlugin", Allowed::Admins),
     (
         "/palisade.v1.ResourceService/ApplyResources",
         Allowed::Admins,
@@ -115,9 +125,11 @@ pub fn judge(identity: &Identity, path: &str) -> Result<(), Status> {
     let allowed = match (line.map(|(_, allowed)| allowed), identity) {
         (None | Some(Allowed::Enrolling), _) => false,
         (Some(Allowed::Everyone), _) => true,
-        (Some(Allowed::Nodes), Identity::Node(_)) => true,
+        (Some(Allowed::Nodes | Allowed::NodesAndAdmins), Identity::Node(_)) => true,
         (Some(Allowed::Users), Identity::User { role, .. }) => may_read(*role),
-        (Some(Allowed::Admins), Identity::User { role, .. }) => *role == Role::Admin,
+        (Some(Allowed::Admins | Allowed::NodesAndAdmins), Identity::User { role, .. }) => {
+            *role == Role::Admin
+        }
         (Some(Allowed::Nodes), Identity::User { .. })
         | (Some(Allowed::Users | Allowed::Admins), Identity::Node(_)) => false,
     };
@@ -276,10 +288,17 @@ mod tests {
                         .next()
                         .is_some_and(|method| method.starts_with(verb))
                 });
-            let of_nodes = path.contains("NodeSync") || path.contains("CertificateService");
+            let of_nodes = path.contains("NodeSync")
+                || path.contains("CertificateService")
+                || path.ends_with("/ReportFlows");
+            let fetches = path.ends_with("/FetchPlugin");
             let enrolling = path.contains("EnrollmentService");
             let of_tokens = path.contains("TokenService");
-            assert_eq!(judge(&node, &path).is_ok(), of_nodes, "node {path}");
+            assert_eq!(
+                judge(&node, &path).is_ok(),
+                of_nodes || fetches,
+                "node {path}"
+            );
             for role in Role::ALL {
                 let expected = match role {
                     Role::Admin => !of_nodes && !enrolling,

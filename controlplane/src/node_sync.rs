@@ -92,7 +92,7 @@ async fn run(
             message = inbound.message() => match message {
                 Ok(Some(StreamViewRequest { message: Some(message) })) => {
                     stream.heard(now());
-                    Event::Message(message)
+                    Event::Message(Box::new(message))
                 }
                 Ok(Some(StreamViewRequest { message: None })) => {
                     let _ = sender.try_send(Err(Status::invalid_argument("a message of an unknown kind")));

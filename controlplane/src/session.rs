@@ -52,7 +52,7 @@ pub struct Compiled {
 #[derive(Debug)]
 pub enum Event {
     /// The node said something.
-    Message(FromNode),
+    Message(Box<FromNode>),
     /// The node's view has been compiled.
     View(Compiled),
     /// Time went by.
@@ -203,7 +203,7 @@ impl Session {
             Event::Tick => self.tick(now),
             Event::Message(message) => {
                 self.heard = now;
-                self.on_message(now, message)
+                self.on_message(now, *message)
             }
         };
         result.unwrap_or_else(|ending| {

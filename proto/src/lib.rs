@@ -6,7 +6,7 @@
 
 /// `palisade`: the packages of this product.
 pub mod palisade {
-    /// `palisade.v1`: resources, policy, sync, enrolment, tokens, observe, analysis, namespaces.
+    /// `palisade.v1`: resources, policy, sync, enrolment, tokens, observe, analysis, namespaces, plugins, flows.
     #[allow(
         missing_docs,
         unreachable_pub,

@@ -3,7 +3,7 @@
 
 use std::{fs, path::Path};
 
-const FILES: [&str; 8] = [
+const FILES: [&str; 10] = [
     "palisade/v1/resource.proto",
     "palisade/v1/policy.proto",
     "palisade/v1/sync.proto",
@@ -12,6 +12,8 @@ const FILES: [&str; 8] = [
     "palisade/v1/observe.proto",
     "palisade/v1/analysis.proto",
     "palisade/v1/namespace.proto",
+    "palisade/v1/plugin.proto",
+    "palisade/v1/flow.proto",
 ];
 
 #[test]
@@ -25,7 +27,12 @@ fn generated_code_is_current() {
     )
     .expect("descriptors written");
     let mut prost = prost_build::Config::new();
-    prost.bytes([".palisade.v1.Put.body", ".palisade.v1.Chunk.data"]);
+    prost.bytes([
+        ".palisade.v1.Put.body",
+        ".palisade.v1.Chunk.data",
+        ".palisade.v1.UploadPluginRequest.chunk",
+        ".palisade.v1.FetchPluginResponse.chunk",
+    ]);
     prost.btree_map([".palisade.v1"]);
     tonic_prost_build::configure()
         .out_dir(out.path())

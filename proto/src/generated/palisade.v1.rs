@@ -1921,6 +1921,29 @@ pub struct NodeReport {
     /// Addresses and ports of the control plane as the node resolved them, for the exemption.
     #[prost(message, repeated, tag = "4")]
     pub control_plane: ::prost::alloc::vec::Vec<SocketAddress>,
+    /// Every plugin of the view, by name.
+    #[prost(message, repeated, tag = "5")]
+    pub plugins: ::prost::alloc::vec::Vec<PluginReport>,
+}
+/// How a plugin does on a node.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct PluginReport {
+    /// Of the resource.
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    /// 32 bytes.
+    #[prost(bytes = "vec", tag = "2")]
+    pub digest: ::prost::alloc::vec::Vec<u8>,
+    #[prost(enumeration = "PluginState", tag = "3")]
+    pub state: i32,
+    /// Why it is not active, or its last fault; empty: nothing is wrong.
+    #[prost(string, tag = "4")]
+    pub reason: ::prost::alloc::string::String,
+    /// Calls since the daemon started, and how many of them gave no answer. As of this report; they make none by themselves.
+    #[prost(uint64, tag = "5")]
+    pub calls: u64,
+    #[prost(uint64, tag = "6")]
+    pub faults: u64,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct SocketAddress {
@@ -1995,6 +2018,45 @@ impl TransactionKind {
             "TRANSACTION_KIND_UNSPECIFIED" => Some(Self::Unspecified),
             "TRANSACTION_KIND_SNAPSHOT" => Some(Self::Snapshot),
             "TRANSACTION_KIND_DELTA" => Some(Self::Delta),
+            _ => None,
+        }
+    }
+}
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum PluginState {
+    Unspecified = 0,
+    /// Its bytes are on their way; the failure policy decides.
+    Fetching = 1,
+    /// It is called.
+    Active = 2,
+    /// It failed too often and is set aside; the failure policy decides.
+    SetAside = 3,
+    /// It cannot run here, until it is changed; the failure policy decides.
+    Refused = 4,
+}
+impl PluginState {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "PLUGIN_STATE_UNSPECIFIED",
+            Self::Fetching => "PLUGIN_STATE_FETCHING",
+            Self::Active => "PLUGIN_STATE_ACTIVE",
+            Self::SetAside => "PLUGIN_STATE_SET_ASIDE",
+            Self::Refused => "PLUGIN_STATE_REFUSED",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "PLUGIN_STATE_UNSPECIFIED" => Some(Self::Unspecified),
+            "PLUGIN_STATE_FETCHING" => Some(Self::Fetching),
+            "PLUGIN_STATE_ACTIVE" => Some(Self::Active),
+            "PLUGIN_STATE_SET_ASIDE" => Some(Self::SetAside),
+            "PLUGIN_STATE_REFUSED" => Some(Self::Refused),
             _ => None,
         }
     }
@@ -5463,6 +5525,1199 @@ pub mod namespace_service_server {
     /// Generated gRPC service name
     pub const SERVICE_NAME: &str = "palisade.v1.NamespaceService";
     impl<T> tonic::server::NamedService for NamespaceServiceServer<T> {
+        const NAME: &'static str = SERVICE_NAME;
+    }
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct UploadPluginRequest {
+    #[prost(oneof = "upload_plugin_request::Message", tags = "1, 2")]
+    pub message: ::core::option::Option<upload_plugin_request::Message>,
+}
+/// Nested message and enum types in `UploadPluginRequest`.
+pub mod upload_plugin_request {
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
+    pub enum Message {
+        /// First, and only first.
+        #[prost(message, tag = "1")]
+        Header(super::UploadHeader),
+        /// At most 262144 bytes.
+        #[prost(bytes, tag = "2")]
+        Chunk(::prost::bytes::Bytes),
+    }
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct UploadHeader {
+    /// SHA-256 of the component, 32 bytes.
+    #[prost(bytes = "vec", tag = "1")]
+    pub digest: ::prost::alloc::vec::Vec<u8>,
+    /// Bytes, 1..=33554432.
+    #[prost(uint64, tag = "2")]
+    pub size: u64,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct UploadPluginResponse {
+    #[prost(message, optional, tag = "1")]
+    pub component: ::core::option::Option<Component>,
+    /// It was stored before.
+    #[prost(bool, tag = "2")]
+    pub known: bool,
+}
+/// A stored component.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Component {
+    /// SHA-256, 32 bytes.
+    #[prost(bytes = "vec", tag = "1")]
+    pub digest: ::prost::alloc::vec::Vec<u8>,
+    /// Bytes.
+    #[prost(uint64, tag = "2")]
+    pub size: u64,
+    /// What its exports make it; at least one.
+    #[prost(enumeration = "PluginKind", repeated, tag = "3")]
+    pub kinds: ::prost::alloc::vec::Vec<i32>,
+    /// From its manifest.
+    #[prost(string, tag = "4")]
+    pub name: ::prost::alloc::string::String,
+    #[prost(string, tag = "5")]
+    pub version: ::prost::alloc::string::String,
+    #[prost(string, tag = "6")]
+    pub description: ::prost::alloc::string::String,
+    /// Seconds since 1970.
+    #[prost(uint64, tag = "7")]
+    pub stored: u64,
+    /// Names of Plugin resources with this digest, sorted.
+    #[prost(string, repeated, tag = "8")]
+    pub used_by: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct FetchPluginRequest {
+    /// 32 bytes.
+    #[prost(bytes = "vec", tag = "1")]
+    pub digest: ::prost::alloc::vec::Vec<u8>,
+    /// Bytes that the caller has.
+    #[prost(uint64, tag = "2")]
+    pub offset: u64,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct FetchPluginResponse {
+    /// Of the whole component, in every message.
+    #[prost(uint64, tag = "1")]
+    pub size: u64,
+    /// Where the chunk begins.
+    #[prost(uint64, tag = "2")]
+    pub offset: u64,
+    /// At most 262144 bytes; empty only where offset is size.
+    #[prost(bytes = "bytes", tag = "3")]
+    pub chunk: ::prost::bytes::Bytes,
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ListPluginsRequest {}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ListPluginsResponse {
+    /// By digest.
+    #[prost(message, repeated, tag = "1")]
+    pub components: ::prost::alloc::vec::Vec<Component>,
+}
+/// Generated client implementations.
+#[cfg(feature = "client")]
+pub mod plugin_service_client {
+    #![allow(
+        unused_variables,
+        dead_code,
+        missing_docs,
+        clippy::wildcard_imports,
+        clippy::let_unit_value,
+    )]
+    use tonic::codegen::*;
+    use tonic::codegen::http::Uri;
+    #[derive(Debug, Clone)]
+    pub struct PluginServiceClient<T> {
+        inner: tonic::client::Grpc<T>,
+    }
+    impl<T> PluginServiceClient<T>
+    where
+        T: tonic::client::GrpcService<tonic::body::Body>,
+        T::Error: Into<StdError>,
+        T::ResponseBody: Body<Data = Bytes> + std::marker::Send + 'static,
+        <T::ResponseBody as Body>::Error: Into<StdError> + std::marker::Send,
+    {
+        pub fn new(inner: T) -> Self {
+            let inner = tonic::client::Grpc::new(inner);
+            Self { inner }
+        }
+        pub fn with_origin(inner: T, origin: Uri) -> Self {
+            let inner = tonic::client::Grpc::with_origin(inner, origin);
+            Self { inner }
+        }
+        pub fn with_interceptor<F>(
+            inner: T,
+            interceptor: F,
+        ) -> PluginServiceClient<InterceptedService<T, F>>
+        where
+            F: tonic::service::Interceptor,
+            T::ResponseBody: Default,
+            T: tonic::codegen::Service<
+                http::Request<tonic::body::Body>,
+                Response = http::Response<
+                    <T as tonic::client::GrpcService<tonic::body::Body>>::ResponseBody,
+                >,
+            >,
+            <T as tonic::codegen::Service<
+                http::Request<tonic::body::Body>,
+            >>::Error: Into<StdError> + std::marker::Send + std::marker::Sync,
+        {
+            PluginServiceClient::new(InterceptedService::new(inner, interceptor))
+        }
+        /// Compress requests with the given encoding.
+        ///
+        /// This requires the server to support it otherwise it might respond with an
+        /// error.
+        #[must_use]
+        pub fn send_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.inner = self.inner.send_compressed(encoding);
+            self
+        }
+        /// Enable decompressing responses.
+        #[must_use]
+        pub fn accept_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.inner = self.inner.accept_compressed(encoding);
+            self
+        }
+        /// Limits the maximum size of a decoded message.
+        ///
+        /// Default: `4MB`
+        #[must_use]
+        pub fn max_decoding_message_size(mut self, limit: usize) -> Self {
+            self.inner = self.inner.max_decoding_message_size(limit);
+            self
+        }
+        /// Limits the maximum size of an encoded message.
+        ///
+        /// Default: `usize::MAX`
+        #[must_use]
+        pub fn max_encoding_message_size(mut self, limit: usize) -> Self {
+            self.inner = self.inner.max_encoding_message_size(limit);
+            self
+        }
+        /// A header, then the component in chunks, in order. Nothing is stored unless all of it arrived, has the digest that
+        /// the header names, and is a component of a known world with known imports. Whoever is interrupted begins again;
+        /// what is stored already is answered at once, without its chunks being read.
+        pub async fn upload_plugin(
+            &mut self,
+            request: impl tonic::IntoStreamingRequest<
+                Message = super::UploadPluginRequest,
+            >,
+        ) -> std::result::Result<
+            tonic::Response<super::UploadPluginResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/palisade.v1.PluginService/UploadPlugin",
+            );
+            let mut req = request.into_streaming_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("palisade.v1.PluginService", "UploadPlugin"));
+            self.inner.client_streaming(req, path, codec).await
+        }
+        /// The component from an offset on; whoever is interrupted asks for the rest.
+        pub async fn fetch_plugin(
+            &mut self,
+            request: impl tonic::IntoRequest<super::FetchPluginRequest>,
+        ) -> std::result::Result<
+            tonic::Response<tonic::codec::Streaming<super::FetchPluginResponse>>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/palisade.v1.PluginService/FetchPlugin",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("palisade.v1.PluginService", "FetchPlugin"));
+            self.inner.server_streaming(req, path, codec).await
+        }
+        /// Components that are stored.
+        pub async fn list_plugins(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ListPluginsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListPluginsResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/palisade.v1.PluginService/ListPlugins",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("palisade.v1.PluginService", "ListPlugins"));
+            self.inner.unary(req, path, codec).await
+        }
+    }
+}
+/// Generated server implementations.
+#[cfg(feature = "server")]
+pub mod plugin_service_server {
+    #![allow(
+        unused_variables,
+        dead_code,
+        missing_docs,
+        clippy::wildcard_imports,
+        clippy::let_unit_value,
+    )]
+    use tonic::codegen::*;
+    /// Generated trait containing gRPC methods that should be implemented for use with PluginServiceServer.
+    #[async_trait]
+    pub trait PluginService: std::marker::Send + std::marker::Sync + 'static {
+        /// A header, then the component in chunks, in order. Nothing is stored unless all of it arrived, has the digest that
+        /// the header names, and is a component of a known world with known imports. Whoever is interrupted begins again;
+        /// what is stored already is answered at once, without its chunks being read.
+        async fn upload_plugin(
+            &self,
+            request: tonic::Request<tonic::Streaming<super::UploadPluginRequest>>,
+        ) -> std::result::Result<
+            tonic::Response<super::UploadPluginResponse>,
+            tonic::Status,
+        >;
+        /// Server streaming response type for the FetchPlugin method.
+        type FetchPluginStream: tonic::codegen::tokio_stream::Stream<
+                Item = std::result::Result<super::FetchPluginResponse, tonic::Status>,
+            >
+            + std::marker::Send
+            + 'static;
+        /// The component from an offset on; whoever is interrupted asks for the rest.
+        async fn fetch_plugin(
+            &self,
+            request: tonic::Request<super::FetchPluginRequest>,
+        ) -> std::result::Result<
+            tonic::Response<Self::FetchPluginStream>,
+            tonic::Status,
+        >;
+        /// Components that are stored.
+        async fn list_plugins(
+            &self,
+            request: tonic::Request<super::ListPluginsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListPluginsResponse>,
+            tonic::Status,
+        >;
+    }
+    #[derive(Debug)]
+    pub struct PluginServiceServer<T> {
+        inner: Arc<T>,
+        accept_compression_encodings: EnabledCompressionEncodings,
+        send_compression_encodings: EnabledCompressionEncodings,
+        max_decoding_message_size: Option<usize>,
+        max_encoding_message_size: Option<usize>,
+    }
+    impl<T> PluginServiceServer<T> {
+        pub fn new(inner: T) -> Self {
+            Self::from_arc(Arc::new(inner))
+        }
+        pub fn from_arc(inner: Arc<T>) -> Self {
+            Self {
+                inner,
+                accept_compression_encodings: Default::default(),
+                send_compression_encodings: Default::default(),
+                max_decoding_message_size: None,
+                max_encoding_message_size: None,
+            }
+        }
+        pub fn with_interceptor<F>(
+            inner: T,
+            interceptor: F,
+        ) -> InterceptedService<Self, F>
+        where
+            F: tonic::service::Interceptor,
+        {
+            InterceptedService::new(Self::new(inner), interceptor)
+        }
+        /// Enable decompressing requests with the given encoding.
+        #[must_use]
+        pub fn accept_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.accept_compression_encodings.enable(encoding);
+            self
+        }
+        /// Compress responses with the given encoding, if the client supports it.
+        #[must_use]
+        pub fn send_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.send_compression_encodings.enable(encoding);
+            self
+        }
+        /// Limits the maximum size of a decoded message.
+        ///
+        /// Default: `4MB`
+        #[must_use]
+        pub fn max_decoding_message_size(mut self, limit: usize) -> Self {
+            self.max_decoding_message_size = Some(limit);
+            self
+        }
+        /// Limits the maximum size of an encoded message.
+        ///
+        /// Default: `usize::MAX`
+        #[must_use]
+        pub fn max_encoding_message_size(mut self, limit: usize) -> Self {
+            self.max_encoding_message_size = Some(limit);
+            self
+        }
+    }
+    impl<T, B> tonic::codegen::Service<http::Request<B>> for PluginServiceServer<T>
+    where
+        T: PluginService,
+        B: Body + std::marker::Send + 'static,
+        B::Error: Into<StdError> + std::marker::Send + 'static,
+    {
+        type Response = http::Response<tonic::body::Body>;
+        type Error = std::convert::Infallible;
+        type Future = BoxFuture<Self::Response, Self::Error>;
+        fn poll_ready(
+            &mut self,
+            _cx: &mut Context<'_>,
+        ) -> Poll<std::result::Result<(), Self::Error>> {
+            Poll::Ready(Ok(()))
+        }
+        fn call(&mut self, req: http::Request<B>) -> Self::Future {
+            match req.uri().path() {
+                "/palisade.v1.PluginService/UploadPlugin" => {
+                    #[allow(non_camel_case_types)]
+                    struct UploadPluginSvc<T: PluginService>(pub Arc<T>);
+                    impl<
+                        T: PluginService,
+                    > tonic::server::ClientStreamingService<super::UploadPluginRequest>
+                    for UploadPluginSvc<T> {
+                        type Response = super::UploadPluginResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<
+                                tonic::Streaming<super::UploadPluginRequest>,
+                            >,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as PluginService>::upload_plugin(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = UploadPluginSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.client_streaming(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/palisade.v1.PluginService/FetchPlugin" => {
+                    #[allow(non_camel_case_types)]
+                    struct FetchPluginSvc<T: PluginService>(pub Arc<T>);
+                    impl<
+                        T: PluginService,
+                    > tonic::server::ServerStreamingService<super::FetchPluginRequest>
+                    for FetchPluginSvc<T> {
+                        type Response = super::FetchPluginResponse;
+                        type ResponseStream = T::FetchPluginStream;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::ResponseStream>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::FetchPluginRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as PluginService>::fetch_plugin(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = FetchPluginSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.server_streaming(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/palisade.v1.PluginService/ListPlugins" => {
+                    #[allow(non_camel_case_types)]
+                    struct ListPluginsSvc<T: PluginService>(pub Arc<T>);
+                    impl<
+                        T: PluginService,
+                    > tonic::server::UnaryService<super::ListPluginsRequest>
+                    for ListPluginsSvc<T> {
+                        type Response = super::ListPluginsResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ListPluginsRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as PluginService>::list_plugins(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ListPluginsSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                _ => {
+                    Box::pin(async move {
+                        let mut response = http::Response::new(
+                            tonic::body::Body::default(),
+                        );
+                        let headers = response.headers_mut();
+                        headers
+                            .insert(
+                                tonic::Status::GRPC_STATUS,
+                                (tonic::Code::Unimplemented as i32).into(),
+                            );
+                        headers
+                            .insert(
+                                http::header::CONTENT_TYPE,
+                                tonic::metadata::GRPC_CONTENT_TYPE,
+                            );
+                        Ok(response)
+                    })
+                }
+            }
+        }
+    }
+    impl<T> Clone for PluginServiceServer<T> {
+        fn clone(&self) -> Self {
+            let inner = self.inner.clone();
+            Self {
+                inner,
+                accept_compression_encodings: self.accept_compression_encodings,
+                send_compression_encodings: self.send_compression_encodings,
+                max_decoding_message_size: self.max_decoding_message_size,
+                max_encoding_message_size: self.max_encoding_message_size,
+            }
+        }
+    }
+    /// Generated gRPC service name
+    pub const SERVICE_NAME: &str = "palisade.v1.PluginService";
+    impl<T> tonic::server::NamedService for PluginServiceServer<T> {
+        const NAME: &'static str = SERVICE_NAME;
+    }
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ReportFlowsRequest {
+    /// In order of sequence; at most 1024.
+    #[prost(message, repeated, tag = "1")]
+    pub records: ::prost::alloc::vec::Vec<FlowRecord>,
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ReportFlowsResponse {}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct WatchFlowsRequest {
+    /// Empty: of all nodes.
+    #[prost(string, tag = "1")]
+    pub node: ::prost::alloc::string::String,
+    /// Go on with new ones.
+    #[prost(bool, tag = "2")]
+    pub follow: bool,
+    /// So many of the latest at first, at most 10000; 0: none.
+    #[prost(uint32, tag = "3")]
+    pub last: u32,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct WatchFlowsResponse {
+    #[prost(message, repeated, tag = "1")]
+    pub flows: ::prost::alloc::vec::Vec<NodeFlow>,
+    /// Records that this watch missed before these, because it was slower than the nodes.
+    #[prost(uint64, tag = "2")]
+    pub missed: u64,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct NodeFlow {
+    #[prost(string, tag = "1")]
+    pub node: ::prost::alloc::string::String,
+    #[prost(message, optional, tag = "2")]
+    pub record: ::core::option::Option<FlowRecord>,
+}
+/// Something that happened on a node.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct FlowRecord {
+    /// Grows by one for each event of the daemon's life, lost ones included.
+    #[prost(uint64, tag = "1")]
+    pub sequence: u64,
+    /// Milliseconds since 1970, UTC.
+    #[prost(uint64, tag = "2")]
+    pub time_ms: u64,
+    /// What auditors added, in order.
+    #[prost(message, repeated, tag = "8")]
+    pub fields: ::prost::alloc::vec::Vec<FlowField>,
+    #[prost(oneof = "flow_record::Body", tags = "3, 4, 5, 6, 7")]
+    pub body: ::core::option::Option<flow_record::Body>,
+}
+/// Nested message and enum types in `FlowRecord`.
+pub mod flow_record {
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
+    pub enum Body {
+        #[prost(message, tag = "3")]
+        Flow(super::Flow),
+        #[prost(message, tag = "4")]
+        PolicyChange(super::PolicyChange),
+        #[prost(message, tag = "5")]
+        PluginFault(super::PluginFault),
+        /// So many events before this one are lost.
+        #[prost(uint64, tag = "6")]
+        Lost(u64),
+        /// What an auditor emitted, whatever its sink.
+        #[prost(message, tag = "7")]
+        Audit(super::AuditRecord),
+    }
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct FlowField {
+    #[prost(string, tag = "1")]
+    pub key: ::prost::alloc::string::String,
+    #[prost(string, tag = "2")]
+    pub value: ::prost::alloc::string::String,
+}
+/// A flow, or a packet that opens none. What is absent or empty is unknown, or was blanked by an auditor.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Flow {
+    #[prost(enumeration = "FlowPhase", tag = "1")]
+    pub phase: i32,
+    #[prost(enumeration = "Way", tag = "2")]
+    pub way: i32,
+    /// Of the endpoint whose policy decided.
+    #[prost(enumeration = "Direction", tag = "3")]
+    pub direction: i32,
+    #[prost(enumeration = "PolicyList", tag = "4")]
+    pub list: i32,
+    /// Allow, deny or log.
+    #[prost(enumeration = "Action", tag = "5")]
+    pub action: i32,
+    /// Rule that decided; 0 where none did.
+    #[prost(fixed64, tag = "6")]
+    pub rule: u64,
+    /// Item of the policy or profile that the rule is of, and the rule as `explain` names it: `ingress\[2\]`, `default`.
+    #[prost(string, tag = "7")]
+    pub policy: ::prost::alloc::string::String,
+    #[prost(string, tag = "8")]
+    pub rule_name: ::prost::alloc::string::String,
+    #[prost(string, tag = "9")]
+    pub tier: ::prost::alloc::string::String,
+    /// IANA number.
+    #[prost(uint32, tag = "10")]
+    pub protocol: u32,
+    /// 4 or 16 bytes.
+    #[prost(bytes = "vec", tag = "11")]
+    pub source: ::prost::alloc::vec::Vec<u8>,
+    #[prost(bytes = "vec", tag = "12")]
+    pub destination: ::prost::alloc::vec::Vec<u8>,
+    #[prost(uint32, optional, tag = "13")]
+    pub source_port: ::core::option::Option<u32>,
+    #[prost(uint32, optional, tag = "14")]
+    pub destination_port: ::core::option::Option<u32>,
+    #[prost(uint32, optional, tag = "15")]
+    pub icmp_type: ::core::option::Option<u32>,
+    #[prost(uint32, optional, tag = "16")]
+    pub icmp_code: ::core::option::Option<u32>,
+    #[prost(string, tag = "17")]
+    pub in_interface: ::prost::alloc::string::String,
+    #[prost(string, tag = "18")]
+    pub out_interface: ::prost::alloc::string::String,
+    /// Names of endpoints: a host endpoint's, or `namespace/name` of a workload's.
+    #[prost(string, tag = "19")]
+    pub source_endpoint: ::prost::alloc::string::String,
+    #[prost(string, tag = "20")]
+    pub destination_endpoint: ::prost::alloc::string::String,
+    #[prost(uint64, tag = "21")]
+    pub packets: u64,
+    #[prost(uint64, tag = "22")]
+    pub bytes: u64,
+}
+/// A revision of the policy came into force.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct PolicyChange {
+    #[prost(uint64, tag = "1")]
+    pub revision: u64,
+    #[prost(string, tag = "2")]
+    pub summary: ::prost::alloc::string::String,
+}
+/// A call of a plugin gave no answer.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct PluginFault {
+    #[prost(string, tag = "1")]
+    pub plugin: ::prost::alloc::string::String,
+    #[prost(string, tag = "2")]
+    pub reason: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct AuditRecord {
+    #[prost(string, tag = "1")]
+    pub plugin: ::prost::alloc::string::String,
+    #[prost(string, tag = "2")]
+    pub sink: ::prost::alloc::string::String,
+    #[prost(enumeration = "AuditSeverity", tag = "3")]
+    pub severity: i32,
+    #[prost(string, tag = "4")]
+    pub message: ::prost::alloc::string::String,
+}
+/// The way a packet takes through the host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum Way {
+    Unspecified = 0,
+    Input = 1,
+    Output = 2,
+    Forward = 3,
+}
+impl Way {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "WAY_UNSPECIFIED",
+            Self::Input => "WAY_INPUT",
+            Self::Output => "WAY_OUTPUT",
+            Self::Forward => "WAY_FORWARD",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "WAY_UNSPECIFIED" => Some(Self::Unspecified),
+            "WAY_INPUT" => Some(Self::Input),
+            "WAY_OUTPUT" => Some(Self::Output),
+            "WAY_FORWARD" => Some(Self::Forward),
+            _ => None,
+        }
+    }
+}
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum FlowPhase {
+    Unspecified = 0,
+    /// Its first packet was judged. Denied and logged packets are always this.
+    Start = 1,
+    Update = 2,
+    End = 3,
+}
+impl FlowPhase {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "FLOW_PHASE_UNSPECIFIED",
+            Self::Start => "FLOW_PHASE_START",
+            Self::Update => "FLOW_PHASE_UPDATE",
+            Self::End => "FLOW_PHASE_END",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "FLOW_PHASE_UNSPECIFIED" => Some(Self::Unspecified),
+            "FLOW_PHASE_START" => Some(Self::Start),
+            "FLOW_PHASE_UPDATE" => Some(Self::Update),
+            "FLOW_PHASE_END" => Some(Self::End),
+            _ => None,
+        }
+    }
+}
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum AuditSeverity {
+    Unspecified = 0,
+    Debug = 1,
+    Info = 2,
+    Notice = 3,
+    Warning = 4,
+    Error = 5,
+}
+impl AuditSeverity {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "AUDIT_SEVERITY_UNSPECIFIED",
+            Self::Debug => "AUDIT_SEVERITY_DEBUG",
+            Self::Info => "AUDIT_SEVERITY_INFO",
+            Self::Notice => "AUDIT_SEVERITY_NOTICE",
+            Self::Warning => "AUDIT_SEVERITY_WARNING",
+            Self::Error => "AUDIT_SEVERITY_ERROR",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "AUDIT_SEVERITY_UNSPECIFIED" => Some(Self::Unspecified),
+            "AUDIT_SEVERITY_DEBUG" => Some(Self::Debug),
+            "AUDIT_SEVERITY_INFO" => Some(Self::Info),
+            "AUDIT_SEVERITY_NOTICE" => Some(Self::Notice),
+            "AUDIT_SEVERITY_WARNING" => Some(Self::Warning),
+            "AUDIT_SEVERITY_ERROR" => Some(Self::Error),
+            _ => None,
+        }
+    }
+}
+/// Generated client implementations.
+#[cfg(feature = "client")]
+pub mod flow_service_client {
+    #![allow(
+        unused_variables,
+        dead_code,
+        missing_docs,
+        clippy::wildcard_imports,
+        clippy::let_unit_value,
+    )]
+    use tonic::codegen::*;
+    use tonic::codegen::http::Uri;
+    #[derive(Debug, Clone)]
+    pub struct FlowServiceClient<T> {
+        inner: tonic::client::Grpc<T>,
+    }
+    impl<T> FlowServiceClient<T>
+    where
+        T: tonic::client::GrpcService<tonic::body::Body>,
+        T::Error: Into<StdError>,
+        T::ResponseBody: Body<Data = Bytes> + std::marker::Send + 'static,
+        <T::ResponseBody as Body>::Error: Into<StdError> + std::marker::Send,
+    {
+        pub fn new(inner: T) -> Self {
+            let inner = tonic::client::Grpc::new(inner);
+            Self { inner }
+        }
+        pub fn with_origin(inner: T, origin: Uri) -> Self {
+            let inner = tonic::client::Grpc::with_origin(inner, origin);
+            Self { inner }
+        }
+        pub fn with_interceptor<F>(
+            inner: T,
+            interceptor: F,
+        ) -> FlowServiceClient<InterceptedService<T, F>>
+        where
+            F: tonic::service::Interceptor,
+            T::ResponseBody: Default,
+            T: tonic::codegen::Service<
+                http::Request<tonic::body::Body>,
+                Response = http::Response<
+                    <T as tonic::client::GrpcService<tonic::body::Body>>::ResponseBody,
+                >,
+            >,
+            <T as tonic::codegen::Service<
+                http::Request<tonic::body::Body>,
+            >>::Error: Into<StdError> + std::marker::Send + std::marker::Sync,
+        {
+            FlowServiceClient::new(InterceptedService::new(inner, interceptor))
+        }
+        /// Compress requests with the given encoding.
+        ///
+        /// This requires the server to support it otherwise it might respond with an
+        /// error.
+        #[must_use]
+        pub fn send_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.inner = self.inner.send_compressed(encoding);
+            self
+        }
+        /// Enable decompressing responses.
+        #[must_use]
+        pub fn accept_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.inner = self.inner.accept_compressed(encoding);
+            self
+        }
+        /// Limits the maximum size of a decoded message.
+        ///
+        /// Default: `4MB`
+        #[must_use]
+        pub fn max_decoding_message_size(mut self, limit: usize) -> Self {
+            self.inner = self.inner.max_decoding_message_size(limit);
+            self
+        }
+        /// Limits the maximum size of an encoded message.
+        ///
+        /// Default: `usize::MAX`
+        #[must_use]
+        pub fn max_encoding_message_size(mut self, limit: usize) -> Self {
+            self.inner = self.inner.max_encoding_message_size(limit);
+            self
+        }
+        /// One stream per node, for as long as it is connected; the newest replaces older ones. Its node is that of the
+        /// certificate.
+        pub async fn report_flows(
+            &mut self,
+            request: impl tonic::IntoStreamingRequest<
+                Message = super::ReportFlowsRequest,
+            >,
+        ) -> std::result::Result<
+            tonic::Response<super::ReportFlowsResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/palisade.v1.FlowService/ReportFlows",
+            );
+            let mut req = request.into_streaming_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("palisade.v1.FlowService", "ReportFlows"));
+            self.inner.client_streaming(req, path, codec).await
+        }
+        /// The latest records, then those that follow if asked for.
+        pub async fn watch_flows(
+            &mut self,
+            request: impl tonic::IntoRequest<super::WatchFlowsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<tonic::codec::Streaming<super::WatchFlowsResponse>>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/palisade.v1.FlowService/WatchFlows",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("palisade.v1.FlowService", "WatchFlows"));
+            self.inner.server_streaming(req, path, codec).await
+        }
+    }
+}
+/// Generated server implementations.
+#[cfg(feature = "server")]
+pub mod flow_service_server {
+    #![allow(
+        unused_variables,
+        dead_code,
+        missing_docs,
+        clippy::wildcard_imports,
+        clippy::let_unit_value,
+    )]
+    use tonic::codegen::*;
+    /// Generated trait containing gRPC methods that should be implemented for use with FlowServiceServer.
+    #[async_trait]
+    pub trait FlowService: std::marker::Send + std::marker::Sync + 'static {
+        /// One stream per node, for as long as it is connected; the newest replaces older ones. Its node is that of the
+        /// certificate.
+        async fn report_flows(
+            &self,
+            request: tonic::Request<tonic::Streaming<super::ReportFlowsRequest>>,
+        ) -> std::result::Result<
+            tonic::Response<super::ReportFlowsResponse>,
+            tonic::Status,
+        >;
+        /// Server streaming response type for the WatchFlows method.
+        type WatchFlowsStream: tonic::codegen::tokio_stream::Stream<
+                Item = std::result::Result<super::WatchFlowsResponse, tonic::Status>,
+            >
+            + std::marker::Send
+            + 'static;
+        /// The latest records, then those that follow if asked for.
+        async fn watch_flows(
+            &self,
+            request: tonic::Request<super::WatchFlowsRequest>,
+        ) -> std::result::Result<tonic::Response<Self::WatchFlowsStream>, tonic::Status>;
+    }
+    #[derive(Debug)]
+    pub struct FlowServiceServer<T> {
+        inner: Arc<T>,
+        accept_compression_encodings: EnabledCompressionEncodings,
+        send_compression_encodings: EnabledCompressionEncodings,
+        max_decoding_message_size: Option<usize>,
+        max_encoding_message_size: Option<usize>,
+    }
+    impl<T> FlowServiceServer<T> {
+        pub fn new(inner: T) -> Self {
+            Self::from_arc(Arc::new(inner))
+        }
+        pub fn from_arc(inner: Arc<T>) -> Self {
+            Self {
+                inner,
+                accept_compression_encodings: Default::default(),
+                send_compression_encodings: Default::default(),
+                max_decoding_message_size: None,
+                max_encoding_message_size: None,
+            }
+        }
+        pub fn with_interceptor<F>(
+            inner: T,
+            interceptor: F,
+        ) -> InterceptedService<Self, F>
+        where
+            F: tonic::service::Interceptor,
+        {
+            InterceptedService::new(Self::new(inner), interceptor)
+        }
+        /// Enable decompressing requests with the given encoding.
+        #[must_use]
+        pub fn accept_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.accept_compression_encodings.enable(encoding);
+            self
+        }
+        /// Compress responses with the given encoding, if the client supports it.
+        #[must_use]
+        pub fn send_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.send_compression_encodings.enable(encoding);
+            self
+        }
+        /// Limits the maximum size of a decoded message.
+        ///
+        /// Default: `4MB`
+        #[must_use]
+        pub fn max_decoding_message_size(mut self, limit: usize) -> Self {
+            self.max_decoding_message_size = Some(limit);
+            self
+        }
+        /// Limits the maximum size of an encoded message.
+        ///
+        /// Default: `usize::MAX`
+        #[must_use]
+        pub fn max_encoding_message_size(mut self, limit: usize) -> Self {
+            self.max_encoding_message_size = Some(limit);
+            self
+        }
+    }
+    impl<T, B> tonic::codegen::Service<http::Request<B>> for FlowServiceServer<T>
+    where
+        T: FlowService,
+        B: Body + std::marker::Send + 'static,
+        B::Error: Into<StdError> + std::marker::Send + 'static,
+    {
+        type Response = http::Response<tonic::body::Body>;
+        type Error = std::convert::Infallible;
+        type Future = BoxFuture<Self::Response, Self::Error>;
+        fn poll_ready(
+            &mut self,
+            _cx: &mut Context<'_>,
+        ) -> Poll<std::result::Result<(), Self::Error>> {
+            Poll::Ready(Ok(()))
+        }
+        fn call(&mut self, req: http::Request<B>) -> Self::Future {
+            match req.uri().path() {
+                "/palisade.v1.FlowService/ReportFlows" => {
+                    #[allow(non_camel_case_types)]
+                    struct ReportFlowsSvc<T: FlowService>(pub Arc<T>);
+                    impl<
+                        T: FlowService,
+                    > tonic::server::ClientStreamingService<super::ReportFlowsRequest>
+                    for ReportFlowsSvc<T> {
+                        type Response = super::ReportFlowsResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<
+                                tonic::Streaming<super::ReportFlowsRequest>,
+                            >,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as FlowService>::report_flows(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ReportFlowsSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.client_streaming(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/palisade.v1.FlowService/WatchFlows" => {
+                    #[allow(non_camel_case_types)]
+                    struct WatchFlowsSvc<T: FlowService>(pub Arc<T>);
+                    impl<
+                        T: FlowService,
+                    > tonic::server::ServerStreamingService<super::WatchFlowsRequest>
+                    for WatchFlowsSvc<T> {
+                        type Response = super::WatchFlowsResponse;
+                        type ResponseStream = T::WatchFlowsStream;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::ResponseStream>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::WatchFlowsRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as FlowService>::watch_flows(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = WatchFlowsSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.server_streaming(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                _ => {
+                    Box::pin(async move {
+                        let mut response = http::Response::new(
+                            tonic::body::Body::default(),
+                        );
+                        let headers = response.headers_mut();
+                        headers
+                            .insert(
+                                tonic::Status::GRPC_STATUS,
+                                (tonic::Code::Unimplemented as i32).into(),
+                            );
+                        headers
+                            .insert(
+                                http::header::CONTENT_TYPE,
+                                tonic::metadata::GRPC_CONTENT_TYPE,
+                            );
+                        Ok(response)
+                    })
+                }
+            }
+        }
+    }
+    impl<T> Clone for FlowServiceServer<T> {
+        fn clone(&self) -> Self {
+            let inner = self.inner.clone();
+            Self {
+                inner,
+                accept_compression_encodings: self.accept_compression_encodings,
+                send_compression_encodings: self.send_compression_encodings,
+                max_decoding_message_size: self.max_decoding_message_size,
+                max_encoding_message_size: self.max_encoding_message_size,
+            }
+        }
+    }
+    /// Generated gRPC service name
+    pub const SERVICE_NAME: &str = "palisade.v1.FlowService";
+    impl<T> tonic::server::NamedService for FlowServiceServer<T> {
         const NAME: &'static str = SERVICE_NAME;
     }
 }

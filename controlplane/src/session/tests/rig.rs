@@ -121,7 +121,7 @@ impl Rig {
     }
 
     pub(super) fn say(&mut self, message: FromNode) -> Vec<Effect> {
-        self.event(Event::Message(message))
+        self.event(Event::Message(Box::new(message)))
     }
 
     pub(super) fn hello(&mut self) -> Vec<Effect> {
