@@ -44,6 +44,7 @@ pub fn report(seen: &Seen) -> v1::NodeReport {
                 port: socket.port().into(),
             })
             .collect(),
+        plugins: Vec::new(),
     }
 }
 
