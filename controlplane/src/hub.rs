@@ -307,7 +307,7 @@ impl Node {
             compiled: if view.is_some() { compiled } else { 0 },
             desired: desired.as_ref().map(Into::into),
             enforced: enforced.as_ref().map(Into::into),
-            conditions: memory.conditions(),
+            conditions: memory.conditions(view.as_ref().map(|view| &view.table)),
             report: memory.report.clone(),
             agent_version: memory.agent_version.clone(),
             last_seen: state.last_seen,

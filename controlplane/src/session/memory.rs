@@ -36,21 +36,23 @@ impl Memory {
         !self.refused.is_empty() || self.held_back.is_some()
     }
 
-    /// What the control plane has to say about the node.
-    pub fn conditions(&self) -> Vec<v1::Condition> {
+    /// What the control plane has to say about the node, whose latest view may not have come to its stream yet: what was
+    /// refused of an older one and has changed since is no longer so.
+    pub fn conditions(&self, latest: Option<&ItemTable>) -> Vec<v1::Condition> {
         let condition = |kind: &str, reason: &str, message: String| v1::Condition {
             r#type: kind.to_owned(),
             reason: reason.to_owned(),
             message,
         };
         let mut conditions = Vec::new();
-        if self.is_degraded() {
-            let items = self
-                .refused
-                .iter()
-                .map(|(id, refused)| format!("{id}: {}", refused.reason));
-            let whole = self.held_back.iter().map(|(_, reason)| reason.clone());
-            let text: Vec<String> = items.chain(whole).collect();
+        let items = self
+            .refused
+            .iter()
+            .filter(|(id, refused)| latest.is_none_or(|latest| refused.stands(id, latest)))
+            .map(|(id, refused)| format!("{id}: {}", refused.reason));
+        let whole = self.held_back.iter().map(|(_, reason)| reason.clone());
+        let text: Vec<String> = items.chain(whole).collect();
+        if !text.is_empty() {
             conditions.push(condition("Degraded", "Rejected", text.join("; ")));
         }
         if self.lagging {
@@ -70,11 +72,8 @@ impl Memory {
     /// Drops refusals of items that have changed or gone since; whether there were any.
     pub(super) fn forget_cured(&mut self, latest: &ItemTable) -> bool {
         let before = self.refused.len();
-        self.refused.retain(|id, refused| {
-            latest
-                .get(id)
-                .is_some_and(|item| item.hash() == refused.hash)
-        });
+        self.refused
+            .retain(|id, refused| refused.stands(id, latest));
         self.refused.len() != before
     }
 

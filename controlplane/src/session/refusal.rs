@@ -17,6 +17,13 @@ pub(super) struct Refused {
     pub(super) reason: String,
 }
 
+impl Refused {
+    /// Whether the latest view still has the item as it was refused.
+    pub(super) fn stands(&self, id: &ItemId, latest: &ItemTable) -> bool {
+        latest.get(id).is_some_and(|item| item.hash() == self.hash)
+    }
+}
+
 impl Memory {
     /// Takes note of a Nack of `sent`. Items count only as they stand in the latest view: if a Nack names none that can
     /// be replaced, the whole view is held back, so that the same bytes are not sent again and again.
