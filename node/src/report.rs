@@ -26,6 +26,7 @@ pub fn report(seen: &Seen) -> v1::NodeReport {
                 }
             })
             .collect(),
+        plugins: Vec::new(),
         conditions: seen
             .conditions
             .iter()
