@@ -26,7 +26,6 @@ pub fn report(seen: &Seen) -> v1::NodeReport {
                 }
             })
             .collect(),
-        plugins: Vec::new(),
         conditions: seen
             .conditions
             .iter()
