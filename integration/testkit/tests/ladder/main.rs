@@ -4,5 +4,6 @@
 
 mod found;
 mod generated;
+mod kernel;
 mod rungs;
 mod wanted;

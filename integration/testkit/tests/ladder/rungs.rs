@@ -221,5 +221,7 @@ pub(crate) fn facts(packet: &Packet) -> Facts {
             Tracking::Untracked => CtState::Untracked,
         },
         original_destination: packet.translated,
+        // No rule of a generated world asks a plugin.
+        answers: std::collections::BTreeMap::new(),
     }
 }
