@@ -2,12 +2,15 @@
 
 use crate::{
     encode::{Origin, element_at, encode},
-    error::{CommitError, Failure},
+    error::{CommitError, Failure, ReadError, Unfit},
     message::{Message, Messages},
-    native::Buffer,
+    native::{Buffer, QueueForm},
     socket::{Socket, Wait},
 };
-use palisade_ruleset::plan::{Op, Plan};
+use palisade_ruleset::{
+    ir::Expression,
+    plan::{Op, Plan},
+};
 use std::{
     io,
     time::{Duration, Instant},
@@ -17,6 +20,8 @@ use std::{
 pub struct Netfilter {
     pub(crate) socket: Socket,
     pub(crate) buffer: Buffer,
+    /// Not asked yet, or this kernel has none.
+    pub(crate) queue: Option<QueueForm>,
 }
 
 /// A plan that the kernel took. Not yet a plan that was read back.
@@ -47,6 +52,7 @@ impl Netfilter {
         Ok(Self {
             socket: Socket::open()?,
             buffer: Buffer::default(),
+            queue: None,
         })
     }
 
@@ -60,15 +66,18 @@ impl Netfilter {
     /// # Errors
     /// When the kernel refused, with every message it refused; when the plan has no encoding; when replies were lost.
     pub fn commit(&mut self, plan: &Plan) -> Result<Committed, CommitError> {
+        let queue = self.queue_for(plan)?;
         let begun = Instant::now();
         let first = self.socket.sequences(0);
         let origins = if plan.is_empty() {
             Vec::new()
         } else {
-            encode(plan, &mut self.buffer, first).map_err(|(op, reason)| CommitError::Unfit {
-                op,
-                table: plan.ops[op].table(),
-                reason,
+            encode(plan, queue, &mut self.buffer, first).map_err(|(op, reason)| {
+                CommitError::Unfit {
+                    op,
+                    table: plan.ops[op].table(),
+                    reason,
+                }
             })?
         };
         let encoding = begun.elapsed();
@@ -87,6 +96,29 @@ impl Netfilter {
             bytes: self.buffer.bytes().len(),
             encoding,
             commit,
+        })
+    }
+
+    /// How its rules queue packets; any, where none does.
+    fn queue_for(&mut self, plan: &Plan) -> Result<QueueForm, CommitError> {
+        let queues = |op: &Op| match op {
+            Op::AddRules { rules, .. } => rules.iter().any(|rule| {
+                let mut expressions = rule.expressions.iter();
+                expressions.any(|e| matches!(e, Expression::Queue(_)))
+            }),
+            _ => false,
+        };
+        let Some(op) = plan.ops.iter().position(queues) else {
+            return Ok(QueueForm::Native);
+        };
+        let form = self.queue_form().map_err(|error| match error {
+            ReadError::Socket(error) => CommitError::Socket(error),
+            error => CommitError::Socket(io::Error::other(error)),
+        })?;
+        form.ok_or_else(|| CommitError::Unfit {
+            op,
+            table: plan.ops[op].table(),
+            reason: Unfit::NoQueue,
         })
     }
 

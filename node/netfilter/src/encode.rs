@@ -4,7 +4,7 @@ use crate::{
     error::Unfit,
     kernel::{self, attribute as a, kind},
     message::{Attributes, GENERIC, HEADER, be32},
-    native::{Buffer, Native, NativeSet},
+    native::{Buffer, Native, NativeSet, QueueForm},
     program::{emit, name},
 };
 use nftnl::{Chain, ChainType, Hook as NativeHook, MsgType, Policy, ProtoFamily, Rule, Table};
@@ -17,7 +17,7 @@ use std::ffi::CString;
 mod key;
 mod set;
 
-pub(crate) use key::{Key, keys, value_of};
+pub(crate) use key::{Key, key, keys, value_of};
 pub(crate) use set::{definition, element_request, set_elements, shape_of};
 
 /// Flags of messages; acknowledgements are asked for once, at the end of the batch.
@@ -44,12 +44,14 @@ pub(crate) struct Encoder<'a> {
     sequence: u32,
     origins: Vec<Origin>,
     tables: [Table; 3],
+    queue: QueueForm,
     op: usize,
 }
 
 /// Writes the whole plan: a begin, its messages, an end. Message `i` has sequence number `first + i`; the begin is 0.
 pub(crate) fn encode(
     plan: &Plan,
+    queue: QueueForm,
     buffer: &mut Buffer,
     first: u32,
 ) -> Result<Vec<Origin>, (usize, Unfit)> {
@@ -60,6 +62,7 @@ pub(crate) fn encode(
         sequence: first,
         origins: Vec::with_capacity(plan.ops.len()),
         tables: TableName::ALL.map(|table| Table::new(table_name(table), ProtoFamily::Inet)),
+        queue,
         op: 0,
     };
     for (op, step) in plan.ops.iter().enumerate() {
@@ -217,7 +220,8 @@ impl Encoder<'_> {
             let chain = Chain::new(&chain, &self.tables[index(table)]);
             let mut native = Rule::new(&chain);
             for instruction in &program {
-                native.add_expr(&Native(instruction));
+                let queue = self.queue;
+                native.add_expr(&Native { instruction, queue });
             }
             if let Some(id) = rule.id {
                 let comment = CString::new(id.to_string()).map_err(|_| Unfit::Name)?;

@@ -77,6 +77,9 @@ pub enum Unfit {
     /// An expression that was read back and not understood.
     #[error("a foreign expression")]
     Foreign,
+    /// This kernel lets no rule queue packets.
+    #[error("this kernel can neither `queue` nor NFQUEUE")]
+    NoQueue,
     /// A connection tracking test of no state.
     #[error("a test of no connection tracking state")]
     NoState,

@@ -59,6 +59,7 @@ pub(crate) const DORMANT: u32 = 1;
 pub(crate) mod set {
     pub(crate) const INTERVAL: u32 = 4;
     pub(crate) const MAP: u32 = 8;
+    pub(crate) const TIMEOUT: u32 = 16;
     pub(crate) const ELEMENT_INTERVAL_END: u32 = 1;
     pub(crate) const DATA_VERDICT: u32 = 0xffff_ff00;
 }

@@ -4,6 +4,9 @@
 //! * [`Netfilter::read`] — all of our tables as a [`palisade_ruleset::ir::Ruleset`];
 //! * [`Netfilter::read_touched`] — only what a plan touched, by name, with the generation it was true at;
 //! * [`Monitor`] — who changed nf_tables, and whether our tables were meant;
+//! * [`Volatile`] — elements with a time-out, written beside all plans: heartbeat and remembered answers;
+//! * [`queue`] — packets that rules queue, and what becomes of them;
+//! * [`nflog`] — packets that rules log;
 //! * [`Netfilter::probe`] — what this kernel can do, found out without leaving a trace.
 //!
 //! Refuses to own: what the rules should be (`palisade-ruleset`), when to write them (the daemon).
@@ -17,13 +20,18 @@ mod kernel;
 mod message;
 mod monitor;
 mod native;
+pub mod nflog;
+mod nfnetlink;
 mod probe;
 mod program;
+pub mod queue;
 mod read;
 mod request;
 mod socket;
+mod volatile;
 
 pub use commit::{Committed, Netfilter};
 pub use error::{CommitError, Failure, Mismatch, ReadError, Unfit};
 pub use monitor::{Event, Monitor};
 pub use probe::Feature;
+pub use volatile::{PutError, Remembered, Volatile};

@@ -2,12 +2,12 @@
 
 use crate::{
     kernel::{attribute as a, kind},
-    message::{Messages, be32, text},
+    message::{Message, Messages, be32, text},
     read::{generation_of, table_of},
     socket::{Socket, Wait},
 };
 use libc::c_int;
-use palisade_ruleset::ir::TableName;
+use palisade_ruleset::ir::{TableName, names};
 use std::{
     collections::{BTreeSet, VecDeque},
     io,
@@ -27,7 +27,7 @@ pub struct Monitor {
     heard: Heard,
 }
 
-/// Something happened to nf_tables.
+/// Something happened to nf_tables. Elements that came or went in volatile sets of ours are not told.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Event {
     /// Another process committed a transaction.
@@ -52,6 +52,10 @@ struct Heard {
     /// Touched by the transaction that is being told.
     tables: BTreeSet<TableName>,
     events: VecDeque<Event>,
+    /// That transaction has elements of volatile sets of ours.
+    volatile: bool,
+    /// And other things.
+    others: bool,
 }
 
 impl Monitor {
@@ -110,7 +114,19 @@ impl Heard {
                 continue;
             }
             if told != kind::NEW_GENERATION {
-                self.tables.extend(table_of(&message));
+                if is_volatile(&message, told) {
+                    self.volatile = true;
+                } else {
+                    self.tables.extend(table_of(&message));
+                    self.others = true;
+                }
+                continue;
+            }
+            let (volatile, others) = (
+                std::mem::take(&mut self.volatile),
+                std::mem::take(&mut self.others),
+            );
+            if volatile && !others {
                 continue;
             }
             let Some(generation) = generation_of(&message) else {
@@ -128,6 +144,17 @@ impl Heard {
             });
         }
     }
+}
+
+/// Heartbeats and remembered answers come and go beside all plans.
+fn is_volatile(message: &Message<'_>, told: u16) -> bool {
+    matches!(told, kind::NEW_ELEMENT | kind::DELETE_ELEMENT)
+        && table_of(message) == Some(TableName::Main)
+        && message
+            .attributes()
+            .get(a::LIST_SET)
+            .and_then(text)
+            .is_some_and(names::is_volatile)
 }
 
 #[cfg(test)]

@@ -12,7 +12,7 @@ use std::{
 mod expression;
 mod set;
 
-pub(crate) use expression::{Builder, Native};
+pub(crate) use expression::{Builder, Native, QueueForm, queue};
 pub(crate) use set::{NativeElement, NativeSet};
 
 /// Netlink messages one after the other, aligned as the kernel wants them.

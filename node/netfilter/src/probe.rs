@@ -6,7 +6,7 @@ use crate::{
     encode::flag,
     kernel::load,
     message::Messages,
-    native::{Builder, Native},
+    native::{Builder, Native, QueueForm, queue},
     program::{Instruction, Log},
     socket::Wait,
 };
@@ -32,7 +32,11 @@ enum Candidate {
 impl nftnl::expr::Expression for Candidate {
     fn to_expr(&self, rule: &Rule) -> std::ptr::NonNull<sys::nftnl_expr> {
         match self {
-            Self::Ours(instruction) => Native(instruction).to_expr(rule),
+            Self::Ours(instruction) => Native {
+                instruction,
+                queue: QueueForm::Native,
+            }
+            .to_expr(rule),
             Self::Other(build) => build().done(),
         }
     }
@@ -95,6 +99,22 @@ impl Netfilter {
         Ok(features)
     }
 
+    /// How this kernel queues packets: found out when a plan first needs it.
+    pub(crate) fn queue_form(&mut self) -> Result<Option<QueueForm>, ReadError> {
+        if self.queue.is_none() {
+            let features = self.probe()?;
+            let has = |name| features.iter().any(|f| f.name == name && f.present);
+            self.queue = if has("queue") {
+                Some(QueueForm::Native)
+            } else if has("xt-queue") {
+                Some(QueueForm::Target)
+            } else {
+                None
+            };
+        }
+        Ok(self.queue)
+    }
+
     /// Sequence numbers of refused messages.
     fn refused(&mut self) -> Result<BTreeSet<u32>, ReadError> {
         let mut refused = BTreeSet::new();
@@ -135,8 +155,8 @@ fn candidates() -> Vec<(&'static str, Candidate)> {
         })
     };
     vec![
-        ("queue", Other(queue)),
-        ("xt-queue", Other(xt_queue)),
+        ("queue", Other(|| queue(0, QueueForm::Native))),
+        ("xt-queue", Other(|| queue(0, QueueForm::Target))),
         (
             "ct-status",
             Ours(Instruction::Ct {
@@ -176,23 +196,6 @@ fn candidates() -> Vec<(&'static str, Candidate)> {
         ("notrack", Ours(Instruction::Notrack)),
         ("fib", Other(fib)),
     ]
-}
-
-fn queue() -> Builder {
-    Builder::new(c"queue")
-        .u16(sys::NFTNL_EXPR_QUEUE_NUM, 0)
-        .u16(sys::NFTNL_EXPR_QUEUE_TOTAL, 1)
-}
-
-/// The target of iptables: `xt_NFQ_info_v3`, three numbers, padded to eight bytes.
-fn xt_queue() -> Builder {
-    // Number 0, one queue, no flags, two bytes of padding.
-    let [low, high] = 1_u16.to_ne_bytes();
-    let info = [0, 0, low, high, 0, 0, 0, 0];
-    Builder::new(c"target")
-        .text(sys::NFTNL_EXPR_TG_NAME, c"NFQUEUE")
-        .u32(sys::NFTNL_EXPR_TG_REV, 3)
-        .owned(sys::NFTNL_EXPR_TG_INFO, &info)
 }
 
 /// `fib daddr type`.

@@ -10,7 +10,7 @@ mod recognise;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use emit::{code, emit, name, octets, padded};
+pub(crate) use emit::{code, emit, name, nfproto, octets, padded};
 pub(crate) use recognise::recognise;
 
 /// A register of four bytes, 0..=15. A load of more fills those that follow.
@@ -81,6 +81,8 @@ pub(crate) enum Instruction {
         to: Log,
     },
     Notrack,
+    /// One queue, no flags.
+    Queue(u16),
     Reject {
         kind: u32,
         code: u8,

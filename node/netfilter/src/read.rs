@@ -177,6 +177,8 @@ impl Netfilter {
         })?;
         for definition in definitions {
             let elements = match definition.shape {
+                // What comes and goes by itself is nobody's difference.
+                Some(shape) if shape.is_volatile() => Some((shape, Vec::new())),
                 Some(shape) => self
                     .elements(name, &definition.name)?
                     .and_then(|raw| decode::assemble(shape, definition.interval, raw))

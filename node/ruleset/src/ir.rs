@@ -137,4 +137,18 @@ pub mod names {
     /// The set in the main table whose one element is the position that the kernel enforces.
     /// (`position` itself is a keyword of nft, which then could not read what it lists.)
     pub const POSITION: &str = "enforced_position";
+
+    /// The volatile set in the main table that has the families while a daemon answers for plugins: the heartbeat.
+    pub const PLUGIN_ALIVE: &str = "plugin_alive";
+
+    /// In front of names of volatile sets of remembered answers: flows for which a condition holds, by family.
+    pub const MATCH: [&str; 2] = ["match4_", "match6_"];
+    /// The same, of flows for which it does not.
+    pub const NO_MATCH: [&str; 2] = ["nomatch4_", "nomatch6_"];
+
+    /// Whether a set of this name is volatile, if it is ours.
+    pub fn is_volatile(name: &str) -> bool {
+        let mut remembered = MATCH.into_iter().chain(NO_MATCH);
+        name == PLUGIN_ALIVE || remembered.any(|prefix| name.starts_with(prefix))
+    }
 }

@@ -48,6 +48,9 @@ fn write_set(out: &mut String, name: &str, set: &Set) -> fmt::Result {
     writeln!(out, "\tset {name} {{")?;
     writeln!(out, "\t\ttype {}", shape(set.shape))?;
     write_flags(out, set.interval)?;
+    if set.shape.is_volatile() {
+        writeln!(out, "\t\tflags timeout")?;
+    }
     let elements: Vec<String> = set.elements.iter().map(element).collect();
     write_elements(out, &elements)?;
     writeln!(out, "\t}}")
@@ -201,6 +204,7 @@ fn write_expression(
                 }
             }
         }
+        Expression::Queue(number) => write!(out, "queue num {number}"),
         Expression::Verdict(verdict) => write!(out, "{verdict}"),
         Expression::Reject => write!(out, "reject with icmpx port-unreachable"),
         Expression::Foreign(what) => write!(out, "# {what}"),
@@ -232,6 +236,7 @@ impl fmt::Display for Looked {
         match self.0 {
             Key::Interface(side) => write!(f, "{side}"),
             Key::Address(family, end) => f.write_str(address(family, end)),
+            Key::Family => f.write_str("meta nfproto"),
             Key::Protocol => f.write_str("meta l4proto"),
             Key::Port(end) => f.write_str(port(end)),
             Key::ProtocolPort(end) => write!(f, "meta l4proto . {}", port(end)),
@@ -240,6 +245,13 @@ impl fmt::Display for Looked {
             }
             Key::InterfaceAddress(side, family, end) => {
                 write!(f, "{side} . {}", address(family, end))
+            }
+            Key::Flow(family) => {
+                let (from, to) = (
+                    address(family, End::Source),
+                    address(family, End::Destination),
+                );
+                write!(f, "{from} . {to} . meta l4proto . th dport")
             }
         }
     }
@@ -311,6 +323,7 @@ const fn shape(shape: Shape) -> &'static str {
         Shape::Interface => "ifname",
         Shape::Address4 => "ipv4_addr",
         Shape::Address6 => "ipv6_addr",
+        Shape::Family => "nf_proto",
         Shape::Protocol => "inet_proto",
         Shape::Port => "inet_service",
         Shape::ProtocolPort => "inet_proto . inet_service",
@@ -318,6 +331,8 @@ const fn shape(shape: Shape) -> &'static str {
         Shape::Address6ProtocolPort => "ipv6_addr . inet_proto . inet_service",
         Shape::InterfaceAddress4 => "ifname . ipv4_addr",
         Shape::InterfaceAddress6 => "ifname . ipv6_addr",
+        Shape::Flow4 => "ipv4_addr . ipv4_addr . inet_proto . inet_service",
+        Shape::Flow6 => "ipv6_addr . ipv6_addr . inet_proto . inet_service",
         Shape::Position => "ipv6_addr . ipv6_addr . ipv6_addr . ipv6_addr",
     }
 }

@@ -36,6 +36,8 @@ fn known(name: &str, data: Attributes<'_>) -> Option<Instruction> {
         "limit" => limit(data),
         "log" => log(data),
         "notrack" => Some(Instruction::Notrack),
+        "queue" => queue(data),
+        "target" => target(data),
         "reject" => {
             let [_, kind, code] = data.table::<3>();
             Some(Instruction::Reject {
@@ -147,6 +149,26 @@ fn lookup(data: Attributes<'_>) -> Option<Instruction> {
             _ => return None,
         },
     })
+}
+
+/// One queue, no flags.
+fn queue(data: Attributes<'_>) -> Option<Instruction> {
+    let [_, number, total, flags, register] = data.table::<5>();
+    let half = |value: &[u8]| value.try_into().ok().map(u16::from_be_bytes);
+    let plain = register.is_none()
+        && total.map_or(Some(1), half)? == 1
+        && flags.map_or(Some(0), half)? == 0;
+    plain.then_some(Instruction::Queue(half(number?)?))
+}
+
+/// The target of iptables that does the same.
+fn target(data: Attributes<'_>) -> Option<Instruction> {
+    let [_, name, revision, info] = data.table::<4>();
+    (text(name?)? == "NFQUEUE" && be32(revision?)? == 3).then_some(())?;
+    // `xt_NFQ_info_v3`: number, how many queues, flags, and padding.
+    let [a, b, c, d, e, f, ..] = *info?.first_chunk::<8>()?;
+    let plain = u16::from_ne_bytes([c, d]) == 1 && u16::from_ne_bytes([e, f]) == 0;
+    plain.then_some(Instruction::Queue(u16::from_ne_bytes([a, b])))
 }
 
 fn limit(data: Attributes<'_>) -> Option<Instruction> {

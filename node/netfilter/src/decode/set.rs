@@ -24,14 +24,15 @@ pub(crate) fn definition(attributes: Attributes<'_>) -> Option<Definition> {
     let number = |at: usize| table.get(at).copied().flatten().and_then(be32);
     let flags = number(a::SET_FLAGS).unwrap_or(0);
     let map = flags & flag::MAP != 0;
-    let ours = flags & !(flag::MAP | flag::INTERVAL) == 0
+    let timeout = flags & flag::TIMEOUT != 0;
+    let ours = flags & !(flag::MAP | flag::INTERVAL | flag::TIMEOUT) == 0
         && (!map || number(a::SET_DATA_TYPE) == Some(flag::DATA_VERDICT));
     let shape = number(a::SET_KEY_TYPE)
         .zip(number(a::SET_KEY_LEN))
         .and_then(|(kind, length)| shape_of(kind, length));
     Some(Definition {
         name: SetName::new(text(table[a::SET_NAME]?)?),
-        shape: shape.filter(|_| ours),
+        shape: shape.filter(|shape| ours && shape.is_volatile() == timeout),
         interval: flags & flag::INTERVAL != 0,
         map,
     })

@@ -2,9 +2,13 @@
 
 use crate::{
     error::Unfit,
-    program::{octets, padded},
+    kernel::load,
+    program::{nfproto, octets, padded},
 };
-use palisade_policy::{ids::IfName, rule::Protocol};
+use palisade_policy::{
+    ids::IfName,
+    rule::{Family, Protocol},
+};
 use palisade_ruleset::ir::{Element, Shape, Value};
 use std::{ffi::CStr, net::IpAddr};
 
@@ -76,7 +80,8 @@ pub(crate) fn keys(
     }
 }
 
-fn key(shape: Shape, value: &Value) -> Result<Key, Unfit> {
+/// The bytes of a value as the key of a shape.
+pub(crate) fn key(shape: Shape, value: &Value) -> Result<Key, Unfit> {
     let mut key = Key {
         bytes: [0; 64],
         length: 0,
@@ -88,6 +93,9 @@ fn key(shape: Shape, value: &Value) -> Result<Key, Unfit> {
             key.push(&octets(*address));
         }
         // Alone, a field keeps its own length.
+        (Shape::Family, Value::Family(family)) => {
+            return Key::new(&[nfproto(*family)]).ok_or(Unfit::Shape);
+        }
         (Shape::Protocol, Value::Protocol(protocol)) => {
             return Key::new(&[protocol.0]).ok_or(Unfit::Shape);
         }
@@ -115,6 +123,19 @@ fn key(shape: Shape, value: &Value) -> Result<Key, Unfit> {
             key.push(&padded(name)?);
             key.push(&octets(*address));
         }
+        (
+            Shape::Flow4,
+            Value::Flow(source @ IpAddr::V4(_), destination @ IpAddr::V4(_), protocol, port),
+        )
+        | (
+            Shape::Flow6,
+            Value::Flow(source @ IpAddr::V6(_), destination @ IpAddr::V6(_), protocol, port),
+        ) => {
+            key.push(&octets(*source));
+            key.push(&octets(*destination));
+            key.push(&[protocol.0]);
+            key.push(&port.to_be_bytes());
+        }
         (Shape::Position, Value::Position(bytes)) => key.push(bytes.as_slice()),
         _ => return Err(Unfit::Shape),
     }
@@ -138,6 +159,11 @@ pub(crate) fn value_of(shape: Shape, key: &[u8]) -> Option<Value> {
         Shape::Interface => Value::Interface(interface()?),
         Shape::Address4 => Value::Address(v4(0)?),
         Shape::Address6 => Value::Address(v6(0)?),
+        Shape::Family => Value::Family(match *key.first()? {
+            load::NFPROTO_IPV4 => Family::V4,
+            load::NFPROTO_IPV6 => Family::V6,
+            _ => return None,
+        }),
         Shape::Protocol => Value::Protocol(protocol(0)?),
         Shape::Port => Value::Port(port(0)?),
         Shape::ProtocolPort => Value::ProtocolPort(protocol(0)?, port(4)?),
@@ -145,6 +171,8 @@ pub(crate) fn value_of(shape: Shape, key: &[u8]) -> Option<Value> {
         Shape::Address6ProtocolPort => Value::AddressProtocolPort(v6(0)?, protocol(16)?, port(20)?),
         Shape::InterfaceAddress4 => Value::InterfaceAddress(interface()?, v4(16)?),
         Shape::InterfaceAddress6 => Value::InterfaceAddress(interface()?, v6(16)?),
+        Shape::Flow4 => Value::Flow(v4(0)?, v4(4)?, protocol(8)?, port(12)?),
+        Shape::Flow6 => Value::Flow(v6(0)?, v6(16)?, protocol(32)?, port(36)?),
         Shape::Position => Value::Position(Box::new(key.try_into().ok()?)),
     })
 }

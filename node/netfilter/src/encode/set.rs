@@ -23,6 +23,7 @@ struct Form {
 
 /// nft's numbers of types.
 mod datatype {
+    pub(super) const NFPROTO: u32 = 2;
     pub(super) const IPV4: u32 = 7;
     pub(super) const IPV6: u32 = 8;
     pub(super) const PROTOCOL: u32 = 12;
@@ -31,10 +32,11 @@ mod datatype {
 }
 
 /// All shapes.
-const SHAPES: [Shape; 11] = [
+const SHAPES: [Shape; 14] = [
     Shape::Interface,
     Shape::Address4,
     Shape::Address6,
+    Shape::Family,
     Shape::Protocol,
     Shape::Port,
     Shape::ProtocolPort,
@@ -42,12 +44,14 @@ const SHAPES: [Shape; 11] = [
     Shape::Address6ProtocolPort,
     Shape::InterfaceAddress4,
     Shape::InterfaceAddress6,
+    Shape::Flow4,
+    Shape::Flow6,
     Shape::Position,
 ];
 
 /// The form of a shape; no two are alike.
 const fn form(shape: Shape) -> Form {
-    use datatype::{IFNAME, IPV4, IPV6, PROTOCOL, SERVICE};
+    use datatype::{IFNAME, IPV4, IPV6, NFPROTO, PROTOCOL, SERVICE};
     const fn of(kind: u32, length: u32, order: u32) -> Form {
         Form {
             kind,
@@ -59,6 +63,7 @@ const fn form(shape: Shape) -> Form {
         Shape::Interface => of(IFNAME, 16, 1),
         Shape::Address4 => of(IPV4, 4, 2),
         Shape::Address6 => of(IPV6, 16, 2),
+        Shape::Family => of(NFPROTO, 1, 1),
         Shape::Protocol => of(PROTOCOL, 1, 2),
         Shape::Port => of(SERVICE, 2, 2),
         Shape::ProtocolPort => of(PROTOCOL << 6 | SERVICE, 8, 2),
@@ -66,6 +71,8 @@ const fn form(shape: Shape) -> Form {
         Shape::Address6ProtocolPort => of(IPV6 << 12 | PROTOCOL << 6 | SERVICE, 24, 2),
         Shape::InterfaceAddress4 => of(IFNAME << 6 | IPV4, 20, 2),
         Shape::InterfaceAddress6 => of(IFNAME << 6 | IPV6, 32, 2),
+        Shape::Flow4 => of(IPV4 << 18 | IPV4 << 12 | PROTOCOL << 6 | SERVICE, 16, 2),
+        Shape::Flow6 => of(IPV6 << 18 | IPV6 << 12 | PROTOCOL << 6 | SERVICE, 40, 2),
         Shape::Position => of(IPV6 << 18 | IPV6 << 12 | IPV6 << 6 | IPV6, 64, 2),
     }
 }
@@ -94,6 +101,9 @@ pub(crate) fn definition(
     }
     if map {
         flags |= kernel::set::MAP;
+    }
+    if shape.is_volatile() {
+        flags |= kernel::set::TIMEOUT;
     }
     let set = NativeSet::new(table_name(table), name)
         .number(sys::NFTNL_SET_FLAGS, flags)

@@ -12,7 +12,19 @@ use std::{
 };
 
 /// An instruction that a rule of nftnl can take.
-pub(crate) struct Native<'a>(pub(crate) &'a Instruction);
+pub(crate) struct Native<'a> {
+    pub(crate) instruction: &'a Instruction,
+    pub(crate) queue: QueueForm,
+}
+
+/// How this kernel lets a rule queue packets.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum QueueForm {
+    /// By an expression of nf_tables.
+    Native,
+    /// By the target of iptables, through nf_tables' door for those.
+    Target,
+}
 
 /// One `nftnl_expr` under construction. Given away by `done`; until then nothing can fail.
 pub(crate) struct Builder(NonNull<sys::nftnl_expr>);
@@ -103,11 +115,11 @@ const fn register(slot: Slot) -> u32 {
 
 impl nftnl::expr::Expression for Native<'_> {
     fn to_expr(&self, _: &nftnl::Rule) -> NonNull<sys::nftnl_expr> {
-        build(self.0).done()
+        build(self.instruction, self.queue).done()
     }
 }
 
-fn build(instruction: &Instruction) -> Builder {
+fn build(instruction: &Instruction, form: QueueForm) -> Builder {
     match instruction {
         Instruction::Meta { key, to } => Builder::new(c"meta")
             .u32(sys::NFTNL_EXPR_META_KEY, *key)
@@ -196,11 +208,30 @@ fn build(instruction: &Instruction) -> Builder {
             }
         }
         Instruction::Notrack => Builder::new(c"notrack"),
+        Instruction::Queue(number) => queue(*number, form),
         Instruction::Reject { kind, code } => Builder::new(c"reject")
             .u32(sys::NFTNL_EXPR_REJECT_TYPE, *kind)
             .u8(sys::NFTNL_EXPR_REJECT_CODE, *code),
         // `emit` refuses a foreign expression, so that none comes here.
         Instruction::Foreign(_) => Builder::new(c"counter"),
+    }
+}
+
+/// One queue, without flags: neither bypass nor fan-out.
+pub(crate) fn queue(number: u16, form: QueueForm) -> Builder {
+    match form {
+        QueueForm::Native => Builder::new(c"queue")
+            .u16(sys::NFTNL_EXPR_QUEUE_NUM, number)
+            .u16(sys::NFTNL_EXPR_QUEUE_TOTAL, 1)
+            .u16(sys::NFTNL_EXPR_QUEUE_FLAGS, 0),
+        QueueForm::Target => {
+            // `xt_NFQ_info_v3`: number, how many queues, flags, and padding to a multiple of eight bytes.
+            let ([a, b], [c, d]) = (number.to_ne_bytes(), 1_u16.to_ne_bytes());
+            Builder::new(c"target")
+                .text(sys::NFTNL_EXPR_TG_NAME, c"NFQUEUE")
+                .u32(sys::NFTNL_EXPR_TG_REV, 3)
+                .owned(sys::NFTNL_EXPR_TG_INFO, &[a, b, c, d, 0, 0, 0, 0])
+        }
     }
 }
 

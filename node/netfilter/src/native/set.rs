@@ -101,6 +101,14 @@ impl NativeElement {
         self.number(sys::NFTNL_SET_ELEM_FLAGS, kernel::set::ELEMENT_INTERVAL_END)
     }
 
+    /// Gives it a time-out, in milliseconds.
+    pub(crate) fn timeout(self, millis: u64) -> Self {
+        let attribute = short(sys::NFTNL_SET_ELEM_TIMEOUT);
+        // SAFETY: the element is alive; the attribute is of 64 bits.
+        unsafe { sys::nftnl_set_elem_set_u64(self.0.as_ptr(), attribute, millis) };
+        self
+    }
+
     /// Makes it an element of a verdict map.
     pub(crate) fn verdict(self, code: &Code) -> Self {
         let number = u32::from_ne_bytes(code.code.to_ne_bytes());

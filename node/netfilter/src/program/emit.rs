@@ -98,6 +98,7 @@ pub(crate) fn emit(expression: &Expression, program: &mut Vec<Instruction>) -> R
             burst: *burst,
         }),
         Expression::Log { prefix, to } => program.push(log(prefix, *to)?),
+        Expression::Queue(number) => program.push(Instruction::Queue(*number)),
         Expression::Verdict(verdict) => program.push(Instruction::Immediate(code(verdict)?)),
         Expression::Reject => program.push(Instruction::Reject {
             kind: load::REJECT_ICMPX,
@@ -229,6 +230,7 @@ fn load_key(key: Key, program: &mut Vec<Instruction>) {
     match key {
         Key::Interface(side) => program.push(meta(interface(side), 0)),
         Key::Address(family, end) => program.push(address(family, end, 0)),
+        Key::Family => program.push(meta(load::META_NFPROTO, 0)),
         Key::Protocol => program.push(meta(load::META_L4PROTO, 0)),
         Key::Port(end) => program.push(port(end, 0)),
         Key::ProtocolPort(end) => {
@@ -244,6 +246,15 @@ fn load_key(key: Key, program: &mut Vec<Instruction>) {
         }
         Key::InterfaceAddress(side, family, end) => {
             program.extend([meta(interface(side), 0), address(family, end, 4)]);
+        }
+        Key::Flow(family) => {
+            let next = address_length(family) / 4;
+            program.extend([
+                address(family, End::Source, 0),
+                address(family, End::Destination, next),
+                meta(load::META_L4PROTO, 2 * next),
+                port(End::Destination, 2 * next + 1),
+            ]);
         }
     }
 }
@@ -300,7 +311,8 @@ pub(crate) fn octets(address: IpAddr) -> Vec<u8> {
     }
 }
 
-const fn nfproto(family: Family) -> u8 {
+/// The kernel's number of a family.
+pub(crate) const fn nfproto(family: Family) -> u8 {
     match family {
         Family::V4 => load::NFPROTO_IPV4,
         Family::V6 => load::NFPROTO_IPV6,

@@ -217,7 +217,7 @@ fn filled<const N: usize>(bytes: &[u8]) -> Option<[u8; N]> {
     Some(whole)
 }
 
-/// One to three loads, then a lookup.
+/// One to four loads, then a lookup.
 fn lookup(program: &[Instruction]) -> Option<(Expression, usize)> {
     let loads = program
         .iter()
@@ -242,6 +242,12 @@ fn lookup(program: &[Instruction]) -> Option<(Expression, usize)> {
 fn key(loads: &[Instruction]) -> Option<Key> {
     use Instruction::{Meta, Payload};
     Some(match loads {
+        [
+            Meta {
+                key: load::META_NFPROTO,
+                ..
+            },
+        ] => Key::Family,
         [
             Meta {
                 key: load::META_L4PROTO,
@@ -275,6 +281,12 @@ fn key(loads: &[Instruction]) -> Option<Key> {
             let (family, end) = address_end(*offset)?;
             Key::AddressProtocolPort(family, end)
         }
+        [
+            Payload { offset, .. },
+            Payload { .. },
+            Meta { .. },
+            Payload { .. },
+        ] => Key::Flow(address_end(*offset)?.0),
         _ => return None,
     })
 }
@@ -284,6 +296,7 @@ fn alone(instruction: &Instruction) -> Option<Expression> {
         Instruction::Immediate(code) => Expression::Verdict(code.verdict()?),
         Instruction::Counter => Expression::Counter,
         Instruction::Notrack => Expression::Notrack,
+        Instruction::Queue(number) => Expression::Queue(*number),
         Instruction::Reject { .. } => Expression::Reject,
         Instruction::Limit { rate, unit, burst } => Expression::Limit {
             rate: u32::try_from(*rate).ok()?,

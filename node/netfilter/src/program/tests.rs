@@ -28,6 +28,8 @@ fn key() -> impl Strategy<Value = Key> {
         side().prop_map(Key::Interface),
         (family(), end()).prop_map(|(family, end)| Key::Address(family, end)),
         Just(Key::Protocol),
+        Just(Key::Family),
+        family().prop_map(Key::Flow),
         end().prop_map(Key::Port),
         end().prop_map(Key::ProtocolPort),
         (family(), end()).prop_map(|(family, end)| Key::AddressProtocolPort(family, end)),
@@ -116,6 +118,7 @@ fn expression() -> impl Strategy<Value = Expression> {
         }),
         1 => Just(Expression::Notrack),
         1 => Just(Expression::Counter),
+        1 => any::<u16>().prop_map(Expression::Queue),
         1 => any::<(u32, u32, u32)>().prop_map(|(rate, seconds, burst)| Expression::Limit {
             rate,
             seconds,

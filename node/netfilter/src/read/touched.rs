@@ -71,6 +71,7 @@ impl Netfilter {
             let found = replies.seen.sets.contains_key(&(*table, (*name).clone()));
             let key = (*table, name.as_str().to_owned());
             let raw = match set {
+                Some(set) if set.whole && set.shape.is_volatile() => Some(Vec::new()),
                 Some(set) if set.whole && found => self.elements(*table, name)?,
                 Some(set) if !set.whole => Some(replies.raw.remove(&key).unwrap_or_default()),
                 _ => continue,

@@ -261,6 +261,9 @@ fn lookups() -> Vec<Rule> {
     }
     rules.push(lookup(Key::Interface(Side::Out), "names", true, vec![]));
     rules.push(lookup(Key::Protocol, "numbers", false, vec![]));
+    rules.push(lookup(Key::Family, names::PLUGIN_ALIVE, false, vec![]));
+    rules.push(lookup(Key::Flow(Family::V4), "match4_1", false, v4()));
+    rules.push(lookup(Key::Flow(Family::V6), "match6_1", true, v6()));
     rules
 }
 
@@ -385,6 +388,9 @@ fn sets() -> BTreeMap<SetName, Arc<Set>> {
     set("names", Shape::Interface, false, vec![single(interface)]);
     let sctp = Value::Protocol(Protocol::SCTP);
     set("numbers", Shape::Protocol, false, vec![single(sctp)]);
+    set(names::PLUGIN_ALIVE, Shape::Family, false, vec![]);
+    set("match4_1", Shape::Flow4, false, vec![]);
+    set("match6_1", Shape::Flow6, false, vec![]);
     let position = Value::position(&position(7));
     set(
         names::POSITION,

@@ -5,6 +5,7 @@ mod everything;
 mod foreign;
 mod namespace;
 mod packets;
+mod queue;
 mod refusal;
 mod round_trip;
 mod stages;

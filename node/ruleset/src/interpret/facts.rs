@@ -171,6 +171,7 @@ impl Facts {
         Some(match key {
             Key::Interface(side) => Value::Interface(self.interface(side)?.clone()),
             Key::Address(family, end) => Value::Address(self.address(family, end)?),
+            Key::Family => Value::Family(self.family()),
             Key::Protocol => Value::Protocol(self.protocol),
             Key::Port(end) => Value::Port(self.port(end)?),
             Key::ProtocolPort(end) => Value::ProtocolPort(self.protocol, self.port(end)?),
@@ -182,6 +183,12 @@ impl Facts {
             Key::InterfaceAddress(side, family, end) => {
                 Value::InterfaceAddress(self.interface(side)?.clone(), self.address(family, end)?)
             }
+            Key::Flow(family) => Value::Flow(
+                self.address(family, End::Source)?,
+                self.address(family, End::Destination)?,
+                self.protocol,
+                self.port(End::Destination)?,
+            ),
         })
     }
 }

@@ -45,6 +45,7 @@ impl Facts {
             | Expression::Counter
             | Expression::Limit { .. }
             | Expression::Log { .. }
+            | Expression::Queue(_)
             | Expression::Verdict(_)
             | Expression::Reject
             | Expression::Foreign(_) => true,

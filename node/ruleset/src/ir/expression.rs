@@ -63,6 +63,8 @@ pub enum Key {
     Interface(Side),
     /// `ip saddr`, `ip6 daddr`, …: `Address4` or `Address6`. A family test stands before it in the rule.
     Address(Family, End),
+    /// `meta nfproto`: `Family`.
+    Family,
     /// `meta l4proto`: `Protocol`.
     Protocol,
     /// `th sport`, `th dport`: `Port`. A test of the protocol stands before it.
@@ -73,6 +75,8 @@ pub enum Key {
     AddressProtocolPort(Family, End),
     /// `iifname . ip saddr`: `InterfaceAddress4`, or 6.
     InterfaceAddress(Side, Family, End),
+    /// `ip saddr . ip daddr . meta l4proto . th dport`: `Flow4`, or 6.
+    Flow(Family),
 }
 
 /// One expression of a rule.
@@ -179,6 +183,9 @@ pub enum Expression {
         /// Where to.
         to: LogTo,
     },
+    /// To a program that reads this queue, never with bypass: without a reader the packet is dropped. What comes back
+    /// with a repeat enters the base chain anew. As the kernel's own expression, or as the target of iptables.
+    Queue(u16),
     /// Ends the rule.
     Verdict(Verdict),
     /// Ends the packet with an ICMP port unreachable of its family. Only input, forward, output.

@@ -1,6 +1,6 @@
 //! Sets and verdict maps, and the shapes of their keys.
 
-use super::{BTreeMap, BTreeSet, IfName, IpAddr, Position, Protocol};
+use super::{BTreeMap, BTreeSet, Family, IfName, IpAddr, Position, Protocol};
 use crate::ir::Verdict;
 
 /// The type of a set's keys.
@@ -12,6 +12,8 @@ pub enum Shape {
     Address4,
     /// `ipv6_addr`.
     Address6,
+    /// `nf_proto`; volatile.
+    Family,
     /// `inet_proto`.
     Protocol,
     /// `inet_service`.
@@ -26,9 +28,21 @@ pub enum Shape {
     InterfaceAddress4,
     /// `ifname . ipv6_addr`.
     InterfaceAddress6,
+    /// `ipv4_addr . ipv4_addr . inet_proto . inet_service`: source, destination, protocol, destination port; volatile.
+    Flow4,
+    /// `ipv6_addr . ipv6_addr . inet_proto . inet_service`; volatile.
+    Flow6,
     /// `ipv6_addr . ipv6_addr . ipv6_addr . ipv6_addr`: epoch, both halves of the digest, revision (big-endian, in the
     /// last 8 of 16 bytes). Carries the position that the kernel enforces; never looked up.
     Position,
+}
+
+impl Shape {
+    /// Whether elements have a time-out, and are written by a running daemon beside all plans. As far as plans,
+    /// comparisons and read-backs go such a set has no elements.
+    pub const fn is_volatile(self) -> bool {
+        matches!(self, Self::Family | Self::Flow4 | Self::Flow6)
+    }
 }
 
 /// A key of a set. Its variant and the families in it are those of the set's shape.
@@ -38,6 +52,8 @@ pub enum Value {
     Interface(IfName),
     /// An address.
     Address(IpAddr),
+    /// A family.
+    Family(Family),
     /// A protocol.
     Protocol(Protocol),
     /// A port.
@@ -48,6 +64,8 @@ pub enum Value {
     AddressProtocolPort(IpAddr, Protocol, u16),
     /// Interface and address.
     InterfaceAddress(IfName, IpAddr),
+    /// Source, destination, protocol and destination port; the addresses are of one family.
+    Flow(IpAddr, IpAddr, Protocol, u16),
     /// A position, as 64 bytes in the order of [`Shape::Position`].
     Position(Box<[u8; 64]>),
 }
@@ -88,7 +106,8 @@ impl Element {
 
 /// A set.
 ///
-/// INVARIANT: without `interval` no element has a `last`; with it elements do not overlap and do not touch.
+/// INVARIANT: without `interval` no element has a `last`; with it elements do not overlap and do not touch. A set of a
+/// volatile shape has no elements here, whatever the kernel's has.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Set {
     /// Type of the keys.

@@ -9,6 +9,7 @@ pub(super) fn text(value: &Value) -> String {
     match value {
         Value::Interface(name) => quoted(name.as_str()),
         Value::Address(address) => address.to_string(),
+        Value::Family(family) => super::nfproto(*family).to_owned(),
         Value::Protocol(protocol) => name(*protocol),
         Value::Port(port) => port.to_string(),
         Value::ProtocolPort(protocol, port) => format!("{} . {port}", name(*protocol)),
@@ -17,6 +18,9 @@ pub(super) fn text(value: &Value) -> String {
         }
         Value::InterfaceAddress(interface, address) => {
             format!("{} . {address}", quoted(interface.as_str()))
+        }
+        Value::Flow(source, destination, protocol, port) => {
+            format!("{source} . {destination} . {} . {port}", name(*protocol))
         }
         Value::Position(bytes) => super::position(bytes),
     }

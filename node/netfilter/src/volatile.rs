@@ -1,0 +1,198 @@
+//! Elements with a time-out, written beside all plans: the heartbeat of plugins, and answers that they remember.
+//!
+//! Sets of a volatile shape ([`Shape::is_volatile`]) belong to the ruleset, their elements to the running daemon: nobody
+//! compares them, reads them back or repairs them, and [`crate::Monitor`] does not tell of them. But every write is a
+//! transaction, so a reading of everything that takes longer than the time between two heartbeats has to begin again:
+//! before one, give a heartbeat that lasts, and pause.
+
+use crate::{
+    commit::control,
+    encode::{flag, key, table_name},
+    error::Unfit,
+    kernel::{self, kind},
+    message::Messages,
+    native::{Buffer, NativeElement, NativeSet},
+    program::name,
+    socket::{Socket, Wait},
+};
+use palisade_policy::rule::{Family, Protocol};
+use palisade_ruleset::ir::{SetName, Shape, TableName, Value, names};
+use std::{io, net::IpAddr, time::Duration};
+
+/// Writes elements with a time-out, through a socket of its own, in the network namespace of the thread that opened it.
+pub struct Volatile {
+    socket: Socket,
+    buffer: Buffer,
+}
+
+/// An answer to be remembered for a flow.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Remembered {
+    /// The set of the condition, the answer and the family.
+    pub set: SetName,
+    /// Source address.
+    pub source: IpAddr,
+    /// Destination address, of the same family.
+    pub destination: IpAddr,
+    /// One with ports.
+    pub protocol: Protocol,
+    /// Destination port.
+    pub port: u16,
+    /// For how long, at least a millisecond.
+    pub lifetime: Duration,
+}
+
+/// Elements were not written, none of them.
+#[derive(Debug, thiserror::Error)]
+pub enum PutError {
+    /// A set is not there: no rule asks.
+    #[error("the set is not there")]
+    Absent,
+    /// The kernel refused.
+    #[error("the kernel refused an element: {}", io::Error::from_raw_os_error(*.errno))]
+    Refused {
+        /// Positive.
+        errno: i32,
+    },
+    /// An element that no set of its kind can have.
+    #[error(transparent)]
+    Unfit(#[from] Unfit),
+    /// The socket failed.
+    #[error("netlink socket: {0}")]
+    Socket(#[from] io::Error),
+}
+
+struct Put<'a> {
+    set: &'a SetName,
+    shape: Shape,
+    value: Value,
+    lifetime: Duration,
+}
+
+impl Volatile {
+    /// A socket of its own.
+    ///
+    /// # Errors
+    /// When the socket cannot be made.
+    pub fn open() -> io::Result<Self> {
+        Ok(Self {
+            socket: Socket::open()?,
+            buffer: Buffer::default(),
+        })
+    }
+
+    /// Says that plugins are answered for, from now on for so long, whatever was said before: rules queue.
+    ///
+    /// # Errors
+    /// [`PutError::Absent`] while no class has conditions; else what the kernel says.
+    pub fn beat(&mut self, lifetime: Duration) -> Result<(), PutError> {
+        let set = SetName::new(names::PLUGIN_ALIVE);
+        let put = |family| Put {
+            set: &set,
+            shape: Shape::Family,
+            value: Value::Family(family),
+            lifetime,
+        };
+        self.put(&[put(Family::V4), put(Family::V6)])
+    }
+
+    /// Remembers answers, all or none. One that is there already lives anew.
+    ///
+    /// # Errors
+    /// [`PutError::Absent`] when a condition is no longer asked; else what the kernel says.
+    pub fn remember(&mut self, answers: &[Remembered]) -> Result<(), PutError> {
+        let put = |answer: &'_ Remembered| {
+            let shape = if answer.source.is_ipv4() {
+                Shape::Flow4
+            } else {
+                Shape::Flow6
+            };
+            let Remembered {
+                source,
+                destination,
+                protocol,
+                port,
+                ..
+            } = *answer;
+            (shape, Value::Flow(source, destination, protocol, port))
+        };
+        let puts: Vec<Put<'_>> = answers
+            .iter()
+            .map(|answer| {
+                let (shape, value) = put(answer);
+                Put {
+                    set: &answer.set,
+                    shape,
+                    value,
+                    lifetime: answer.lifetime,
+                }
+            })
+            .collect();
+        self.put(&puts)
+    }
+
+    /// Adds, deletes, and adds again: kernels before 6.12 do not give what is there a new time-out, and deleting needs
+    /// something that is there. Within one transaction, so that no packet misses it.
+    fn put(&mut self, puts: &[Put<'_>]) -> Result<(), PutError> {
+        if puts.is_empty() {
+            return Ok(());
+        }
+        let messages = 3 * puts.len();
+        let first = self.socket.sequences(messages + 2);
+        let mut number = first;
+        let mut next = || {
+            number = number.wrapping_add(1);
+            number
+        };
+        self.buffer.clear();
+        self.buffer.begin(first);
+        for put in puts {
+            let set = name(put.set.as_str())?;
+            let key = key(put.shape, &put.value)?;
+            let millis = u64::try_from(put.lifetime.as_millis()).unwrap_or(u64::MAX);
+            for (kind, flags) in [
+                (kind::NEW_ELEMENT, flag::CREATE),
+                (kind::DELETE_ELEMENT, 0),
+                (kind::NEW_ELEMENT, flag::CREATE),
+            ] {
+                let mut native = NativeSet::new(table_name(TableName::Main), &set);
+                let element = NativeElement::new(key.bytes());
+                native.push(if kind == kind::NEW_ELEMENT {
+                    element.timeout(millis.max(1))
+                } else {
+                    element
+                });
+                let kind = kernel::SUBSYSTEM_SHIFTED | kind;
+                native.write_elements(&mut self.buffer, kind, flags, next());
+            }
+        }
+        self.buffer.end(next(), 0);
+        self.socket.drain()?;
+        self.socket.send(self.buffer.bytes())?;
+        self.complaint()
+    }
+
+    /// nf_tables commits within the send; the first refusal tells.
+    fn complaint(&mut self) -> Result<(), PutError> {
+        let mut refused = None;
+        while let Some(datagram) = self.socket.receive(Wait::Never)? {
+            for message in Messages(datagram).filter(|m| m.kind == control::ERROR) {
+                let errno = message.errno().filter(|errno| *errno != 0);
+                refused = refused.or(errno);
+            }
+        }
+        match refused {
+            None => Ok(()),
+            Some(libc::ENOENT) => Err(PutError::Absent),
+            Some(errno) => Err(PutError::Refused { errno }),
+        }
+    }
+}
+
+/// May be handed from thread to thread.
+const _: () = {
+    const fn sendable<T: Send>() {}
+    sendable::<Volatile>();
+    sendable::<crate::queue::Queue>();
+    sendable::<crate::nflog::Log>();
+};
