@@ -147,7 +147,7 @@ impl Eq for Item {}
 /// All items of a view, with its digest. Cheap to clone; a change copies the index of one kind.
 #[derive(Clone, Debug, Default)]
 pub struct ItemTable {
-    kinds: [Arc<BTreeMap<ItemId, Arc<Item>>>; 5],
+    kinds: [Arc<BTreeMap<ItemId, Arc<Item>>>; 6],
     digest: Digest,
 }
 
