@@ -94,6 +94,14 @@ const CLUSTER: &[Column] = &[
     wide("READY", &["/spec/datastoreReady"]),
 ];
 const PALISADE: &[Column] = &[NAME, wide("EXEMPTIONS", &["/spec/exemptions"])];
+const PLUGIN: &[Column] = &[
+    NAME,
+    narrow("KIND", &["/spec/kind"]),
+    narrow("DIGEST", &["/spec/digest"]),
+    wide("SIZE", &["/spec/size"]),
+    wide("LIMITS", &["/spec/limits"]),
+    wide("SINKS", &["/spec/sinks"]),
+];
 
 fn columns_of(kind: Kind) -> &'static [Column] {
     match kind {
@@ -109,6 +117,7 @@ fn columns_of(kind: Kind) -> &'static [Column] {
         Kind::Node => NODE,
         Kind::ClusterInformation => CLUSTER,
         Kind::PalisadeConfiguration => PALISADE,
+        Kind::Plugin => PLUGIN,
     }
 }
 

@@ -6,6 +6,7 @@
 mod endpoints;
 mod heirs;
 mod nodes;
+mod plugins;
 mod policies;
 mod sets;
 
@@ -76,6 +77,10 @@ pub(crate) struct Dirty {
     labels: BTreeSet<Name>,
     /// Profiles that came or went.
     existence: BTreeSet<Name>,
+    /// Plugins written or removed.
+    plugins: BTreeSet<Name>,
+    /// An auditor came, went or changed: all nodes run it.
+    auditors: bool,
     /// Policies written or removed.
     policies: BTreeSet<ResourceId>,
     /// Endpoints and network sets written or removed, or with other inherited labels.
@@ -92,7 +97,7 @@ pub(crate) struct Dirty {
     set_members: BTreeSet<SetId>,
     /// Policies and profiles with other rules.
     rules: BTreeSet<PolicyId>,
-    /// Policies and profiles with other rules that name other sets.
+    /// Policies and profiles with other rules that name other sets or plugins, or plugins that changed.
     references: BTreeSet<PolicyId>,
     /// Nodes with other endpoints or classes.
     nodes: BTreeSet<Name>,
@@ -217,6 +222,12 @@ impl Compiler {
             }
             changes.push(change);
         }
+        for name in &dirty.plugins {
+            let id = ResourceId::global(Kind::Plugin, name.clone());
+            let changed = self.policies.set_plugin(name, self.world.get(&id));
+            dirty.auditors |= changed.auditors;
+            changes.extend(changed.users);
+        }
         // All new sets are used before any old one is given up: a set that moves is not filled twice.
         for change in &changes {
             for (id, definition) in &change.added {
@@ -227,7 +238,7 @@ impl Compiler {
             for id in &change.removed {
                 self.sets.release(id);
             }
-            if !change.added.is_empty() || !change.removed.is_empty() {
+            if change.plugins || !change.added.is_empty() || !change.removed.is_empty() {
                 dirty.references.insert(change.id.clone());
             }
             if change.rules {
@@ -262,6 +273,7 @@ impl Dirty {
             Kind::FelixConfiguration | Kind::Node | Kind::PalisadeConfiguration => {
                 self.settings = true;
             }
+            Kind::Plugin => drop(self.plugins.insert(id.name)),
             // Never evaluated: its policies speak of pods.
             Kind::StagedKubernetesNetworkPolicy | Kind::ClusterInformation => {}
         }

@@ -13,6 +13,7 @@ mod incremental;
 mod lower;
 mod object;
 mod order;
+mod plugin;
 mod policy;
 mod profile;
 mod scratch;

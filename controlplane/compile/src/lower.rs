@@ -3,11 +3,15 @@
 
 mod entity;
 
-use crate::set::SetDefinition;
+use crate::{
+    plugin::{Condition, Matchers, condition},
+    set::SetDefinition,
+};
 use palisade_model::{Action as RuleAction, Icmp, IpVersion, Name, Rule as RuleSpec};
 use palisade_policy::{
     class::Direction,
     ids::{PolicyId, RuleId, SetId},
+    plugin::OnFailure,
     rule::{Action, Family, IcmpMatch, Match, Policy, Protocol, Rule},
     rule_id,
 };
@@ -43,13 +47,14 @@ pub(crate) fn lower(
     log_prefix: &str,
     ingress: &[RuleSpec],
     egress: &[RuleSpec],
+    matchers: &dyn Matchers,
 ) -> Lowered {
     let mut sets = BTreeMap::new();
     let prefix = expand(owner, log_prefix);
     let mut rules = |direction, specs: &[RuleSpec]| {
         let mut seen: HashMap<RuleId, u32> = HashMap::new();
-        let lowered = specs.iter().map(|spec| {
-            let action = match spec.action {
+        let lowered = specs.iter().filter_map(|spec| {
+            let mut action = match spec.action {
                 RuleAction::Allow => Action::Allow,
                 RuleAction::Deny => Action::Deny,
                 RuleAction::Pass => Action::Pass,
@@ -57,17 +62,34 @@ pub(crate) fn lower(
                     prefix: prefix.clone(),
                 },
             };
-            let matches = lower_match(spec, owner.namespace, &mut sets);
+            let asked = spec.plugin.as_ref();
+            let plugin = match asked.map(|plugin| condition(plugin, spec.action, matchers)) {
+                None | Some(Condition::Unanswered(OnFailure::Match)) => None,
+                Some(Condition::Ask(condition)) => Some(condition),
+                Some(Condition::Unanswered(OnFailure::NoMatch)) => return None,
+                Some(Condition::Unanswered(OnFailure::Deny)) => {
+                    action = Action::Deny;
+                    None
+                }
+                Some(Condition::Unanswered(OnFailure::Allow)) => {
+                    action = Action::Allow;
+                    None
+                }
+            };
+            let matches = Match {
+                plugin,
+                ..lower_match(spec, owner.namespace, &mut sets)
+            };
             let id =
                 |occurrence| rule_id::of_rule(owner.id, direction, &action, &matches, occurrence);
             let occurrence = seen.entry(id(0)).or_default();
             let id = id(*occurrence);
             *occurrence += 1;
-            Rule {
+            Some(Rule {
                 id,
                 action,
                 matches,
-            }
+            })
         });
         lowered.collect::<Vec<_>>()
     };

@@ -3,11 +3,13 @@
 use crate::{
     lower::{Lowered, Owner, logs, lower},
     order::PolicyPlace,
+    plugin::Matchers,
     selectors,
 };
-use palisade_model::{Kind, Metadata, PolicySpec, Resource, ResourceId, Spec};
+use palisade_model::{Kind, Metadata, Name, PolicySpec, Resource, ResourceId, Rule, Spec};
 use palisade_policy::ids::PolicyId;
 use palisade_selector::Selector;
+use std::collections::BTreeSet;
 
 /// A policy resource.
 pub(crate) struct PolicySource<'a> {
@@ -62,8 +64,26 @@ impl<'a> PolicySource<'a> {
         logs(self.spec.ingress.iter().chain(&self.spec.egress))
     }
 
-    /// Its rules; those of a direction that `types` leaves out are inert.
-    pub(crate) fn lower(&self, log_prefix: &str) -> Lowered {
+    /// The plugins that its rules name; they may not exist.
+    pub(crate) fn plugins(&self) -> BTreeSet<Name> {
+        let (ingress, egress) = self.rules();
+        let rules = ingress.iter().chain(egress);
+        let named = rules.filter_map(|rule| rule.plugin.as_ref());
+        named.map(|plugin| plugin.name.clone()).collect()
+    }
+
+    /// Its rules for both directions; those of a direction that `types` leaves out are inert.
+    fn rules(&self) -> (&'a [Rule], &'a [Rule]) {
+        let types = self.spec.types;
+        let of = |governed: bool, rules: &'a [Rule]| if governed { rules } else { &[] };
+        (
+            of(types.ingress(), &self.spec.ingress),
+            of(types.egress(), &self.spec.egress),
+        )
+    }
+
+    /// Compiles its rules.
+    pub(crate) fn lower(&self, log_prefix: &str, matchers: &dyn Matchers) -> Lowered {
         let owner = Owner {
             id: &self.id,
             namespace: self.metadata.namespace.as_ref(),
@@ -71,18 +91,8 @@ impl<'a> PolicySource<'a> {
             kind: short(self.kind).unwrap_or_default(),
             tier: self.spec.tier.as_str(),
         };
-        let types = self.spec.types;
-        let ingress = if types.ingress() {
-            &self.spec.ingress[..]
-        } else {
-            &[]
-        };
-        let egress = if types.egress() {
-            &self.spec.egress[..]
-        } else {
-            &[]
-        };
-        let mut lowered = lower(&owner, log_prefix, ingress, egress);
+        let (ingress, egress) = self.rules();
+        let mut lowered = lower(&owner, log_prefix, ingress, egress, matchers);
         lowered.policy.staged = self.staged();
         lowered
     }

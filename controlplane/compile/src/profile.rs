@@ -2,6 +2,7 @@
 
 use crate::{
     lower::{Lowered, Owner, logs, lower},
+    plugin::NoMatchers,
     world::World,
 };
 use palisade_model::{Name, ProfileSpec};
@@ -25,7 +26,8 @@ pub(crate) fn lower_profile(name: &Name, spec: &ProfileSpec, log_prefix: &str) -
         kind: "pro",
         tier: "",
     };
-    lower(&owner, log_prefix, &spec.ingress, &spec.egress)
+    // Rules of profiles ask no plugins.
+    lower(&owner, log_prefix, &spec.ingress, &spec.egress, &NoMatchers)
 }
 
 pub(crate) fn profile_logs(spec: &ProfileSpec) -> bool {

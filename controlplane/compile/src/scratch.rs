@@ -6,15 +6,18 @@ use crate::{
     lower::Lowered,
     object::Object,
     order::{PolicyPlace, TierPlace, classes},
+    plugin::{compile_plugin, plugin_id},
     policy::PolicySource,
     profile::{class_profiles, lower_profile, profile_id},
     set::SetDefinition,
     world::World,
 };
-use palisade_model::{Kind, Name, Resource};
+use palisade_model::{Kind, Name, PluginKind, Resource};
 use palisade_policy::{
+    check::plugin_ids,
     class::{Class, ClassProfile},
-    ids::{ClassId, PolicyId, SetId},
+    ids::{ClassId, PluginId, PolicyId, SetId},
+    plugin::Plugin,
     set::IpSet,
     view::View,
 };
@@ -50,6 +53,7 @@ pub fn compile(world: &World, node: &Name) -> View {
         view.policies.insert(id, Arc::new(lowered.policy));
         definitions.extend(lowered.sets);
     }
+    view.plugins = plugins_of(world, &view);
     let objects: Vec<Object> = objects(world).collect();
     let filled =
         |(id, definition): (SetId, SetDefinition)| (id, Arc::new(fill(&definition, &objects)));
@@ -100,7 +104,7 @@ fn policies_of(world: &World, view: &View, log_prefix: &str) -> BTreeMap<PolicyI
     }
     let mut lowered = BTreeMap::new();
     for policy in policies(world).filter(|policy| named.contains(&policy.id)) {
-        lowered.insert(policy.id.clone(), policy.lower(log_prefix));
+        lowered.insert(policy.id.clone(), policy.lower(log_prefix, world));
     }
     let names = endpoints(world).flat_map(|(_, endpoint)| endpoint.profiles);
     for name in names.collect::<BTreeSet<_>>() {
@@ -110,6 +114,18 @@ fn policies_of(world: &World, view: &View, log_prefix: &str) -> BTreeMap<PolicyI
         }
     }
     lowered
+}
+
+/// Matchers that the view's policies name, and every auditor.
+fn plugins_of(world: &World, view: &View) -> BTreeMap<PluginId, Arc<Plugin>> {
+    let policies = view.policies.values();
+    let named: BTreeSet<&PluginId> = policies.flat_map(|policy| plugin_ids(policy)).collect();
+    let wanted = world.plugins().filter(|(name, spec)| {
+        spec.kind == PluginKind::Auditor || named.contains(&plugin_id(name))
+    });
+    wanted
+        .filter_map(|(name, spec)| Some((plugin_id(name), Arc::new(compile_plugin(spec)?))))
+        .collect()
 }
 
 fn objects(world: &World) -> impl Iterator<Item = Object> + '_ {

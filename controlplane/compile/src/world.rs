@@ -2,7 +2,7 @@
 
 use palisade_model::{
     BUILT_IN_TIERS, DEFAULT_ALLOW_PROFILE, FelixConfigurationSpec, Kind, Metadata, Name,
-    PalisadeConfigurationSpec, ProfileSpec, Resource, ResourceId, Spec, TierSpec,
+    PalisadeConfigurationSpec, PluginSpec, ProfileSpec, Resource, ResourceId, Spec, TierSpec,
 };
 use std::{
     collections::BTreeMap,
@@ -81,6 +81,14 @@ impl World {
                 _ => None,
             });
         specs.next().unwrap_or_default()
+    }
+
+    /// Plugins whose components are stored.
+    pub(crate) fn plugins(&self) -> impl Iterator<Item = (&Name, &PluginSpec)> {
+        self.of_kind(Kind::Plugin).filter_map(|r| match &r.spec {
+            Spec::Plugin(spec) if spec.size.is_some() => Some((&r.metadata.name, spec.as_ref())),
+            _ => None,
+        })
     }
 
     /// A profile, written or built in.

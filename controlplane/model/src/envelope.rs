@@ -13,7 +13,8 @@ use crate::metadata::RawMetadata;
 use crate::network_set::{RawGlobalNetworkSet, RawNetworkSet};
 use crate::node::RawNode;
 use crate::palisade_configuration::RawPalisadeConfiguration;
-use crate::path::At;
+use crate::path::{At, FieldPath};
+use crate::plugin::RawPlugin;
 use crate::policy::{
     RawGlobalNetworkPolicy, RawNetworkPolicy, RawStagedGlobalNetworkPolicy, RawStagedNetworkPolicy,
 };
@@ -34,6 +35,8 @@ pub struct Decoded {
     pub json: Value,
     /// What the writer should know.
     pub warnings: Vec<Warning>,
+    /// Fields that `projectcalico.org/v3` does not have, in a kind that it has.
+    pub extensions: Vec<FieldPath>,
 }
 
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -76,20 +79,24 @@ pub fn decode(value: &Value) -> Result<Decoded, Vec<Problem>> {
     decode_node(&Node::from(value))
 }
 
+/// A resource, its canonical JSON and its extension fields.
+type Accepted = (Resource, Value, Vec<FieldPath>);
+
 fn decode_node(root: &Node) -> Result<Decoded, Vec<Problem>> {
     let mut report = Report::default();
     let decoded = read(root, &mut report);
     match decoded {
-        Some((resource, json)) if report.problems.is_empty() => Ok(Decoded {
+        Some((resource, json, extensions)) if report.problems.is_empty() => Ok(Decoded {
             resource,
             json,
             warnings: report.warnings,
+            extensions,
         }),
         _ => Err(report.problems),
     }
 }
 
-fn read(root: &Node, report: &mut Report) -> Option<(Resource, Value)> {
+fn read(root: &Node, report: &mut Report) -> Option<Accepted> {
     if !matches!(root.shape, Shape::Map(_)) {
         report.add(
             &At::ROOT,
@@ -121,6 +128,7 @@ fn read(root: &Node, report: &mut Report) -> Option<(Resource, Value)> {
         Kind::PalisadeConfiguration => {
             read_as::<RawPalisadeConfiguration>(root, kind, version, report)
         }
+        Kind::Plugin => read_as::<RawPlugin>(root, kind, version, report),
     }
 }
 
@@ -177,7 +185,7 @@ fn read_as<S: RawSpec>(
     kind: Kind,
     version: Option<ApiVersion>,
     report: &mut Report,
-) -> Option<(Resource, Value)> {
+) -> Option<Accepted> {
     let mut raw: RawResource<S> = shape::decode(root, &At::ROOT, report)?;
     let shape_faults = report.problems.len();
     if root.get("metadata").is_none() {
@@ -192,6 +200,10 @@ fn read_as<S: RawSpec>(
     let spec = raw
         .spec
         .parse(&mut raw.metadata, &At::ROOT.field("spec"), report);
+    let extensions = raw.spec.extensions(&At::ROOT.field("spec"));
+    if version == Some(ApiVersion::Calico) {
+        report.extensions(&extensions);
+    }
     let metadata = raw
         .metadata
         .parse(kind, &At::ROOT.field("metadata"), report);
@@ -202,7 +214,7 @@ fn read_as<S: RawSpec>(
         spec: spec?,
     };
     match serde_json::to_value(&raw) {
-        Ok(json) => Some((resource, json)),
+        Ok(json) => Some((resource, json, extensions)),
         Err(error) => {
             report.add(&At::ROOT, format!("cannot be written as JSON: {error}"));
             None

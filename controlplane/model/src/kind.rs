@@ -37,6 +37,8 @@ pub enum Kind {
     ClusterInformation,
     /// Settings that Calico has no words for; `palisade.dev/v1` only.
     PalisadeConfiguration,
+    /// A component that nodes run; `palisade.dev/v1` only.
+    Plugin,
 }
 
 /// Names of one kind, and where it lives.
@@ -47,7 +49,7 @@ struct Naming {
     short: &'static [&'static str],
 }
 
-const NAMING: [Naming; 15] = [
+const NAMING: [Naming; 16] = [
     naming(
         Kind::GlobalNetworkPolicy,
         "GlobalNetworkPolicy",
@@ -123,6 +125,7 @@ const NAMING: [Naming; 15] = [
         "PalisadeConfigurations",
         &["palisadeconfig", "palisadeconfigs", "pconfig", "pconfigs"],
     ),
+    naming(Kind::Plugin, "Plugin", "Plugins", &[]),
 ];
 
 const fn naming(
@@ -208,7 +211,8 @@ impl Kind {
             | Kind::FelixConfiguration
             | Kind::Node
             | Kind::ClusterInformation
-            | Kind::PalisadeConfiguration => false,
+            | Kind::PalisadeConfiguration
+            | Kind::Plugin => false,
         }
     }
 
@@ -219,7 +223,7 @@ impl Kind {
 
     /// Whether the kind exists in `palisade.dev/v1` only.
     pub fn is_extension(self) -> bool {
-        self == Kind::PalisadeConfiguration
+        matches!(self, Kind::PalisadeConfiguration | Kind::Plugin)
     }
 
     fn naming(self) -> Option<&'static Naming> {

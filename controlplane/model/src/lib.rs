@@ -19,6 +19,7 @@ mod network_set;
 mod node;
 mod palisade_configuration;
 mod path;
+mod plugin;
 mod policy;
 mod problem;
 mod profile;
@@ -45,13 +46,14 @@ pub use network_set::NetworkSetSpec;
 pub use node::{NodeAddress, NodeAddressRole, NodeSpec};
 pub use palisade_configuration::{Exemptions, PALISADE_CONFIGURATION, PalisadeConfigurationSpec};
 pub use path::{FieldPath, FieldPathError, Segment};
+pub use plugin::{OnFailure, PluginDigest, PluginKind, PluginLimits, PluginSink, PluginSpec};
 pub use policy::{PolicySpec, PolicyStage, PolicyTypes, StagedAction, StagedPolicySpec};
 pub use problem::{Part, Problem, TextSpan, Warning};
 pub use profile::{DEFAULT_ALLOW_PROFILE, ProfileSpec};
 pub use resource::{ApiVersion, Resource, Spec};
 pub use rule::{
-    Action, EntityRule, Icmp, IpVersion, PortRange, PortSpec, Protocol, ProtocolName, Rule,
-    Service, ServiceAccounts,
+    Action, EntityRule, Icmp, IpVersion, PluginMatch, PortRange, PortSpec, Protocol, ProtocolName,
+    Rule, Service, ServiceAccounts,
 };
 pub use tier::{
     BUILT_IN_TIERS, DEFAULT_TIER, KUBE_ADMIN_TIER, KUBE_BASELINE_TIER, TierAction, TierSpec,

@@ -128,7 +128,8 @@ impl RawMetadata {
             | Kind::FelixConfiguration
             | Kind::Node
             | Kind::ClusterInformation
-            | Kind::PalisadeConfiguration => (true, ""),
+            | Kind::PalisadeConfiguration
+            | Kind::Plugin => (true, ""),
         };
         if !fits {
             report.add(at, format!("`{text}` is not a valid name: {rule}"));

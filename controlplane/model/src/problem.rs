@@ -95,6 +95,18 @@ impl Report {
         });
     }
 
+    /// Reports fields that a document of `projectcalico.org/v3` may not have.
+    pub(crate) fn extensions(&mut self, fields: &[FieldPath]) {
+        let faults = fields.iter().map(|path| Problem {
+            path: path.clone(),
+            message: "this field exists in `palisade.dev/v1` only: change `apiVersion` to it"
+                .to_owned(),
+            span: None,
+            part: Part::Key,
+        });
+        self.problems.extend(faults);
+    }
+
     /// Reports what could not be parsed.
     pub(crate) fn take<T>(&mut self, parsed: Result<T, String>, at: &At<'_>) -> Option<T> {
         parsed.map_err(|message| self.add(at, message)).ok()

@@ -9,7 +9,7 @@ use crate::name::{is_label_key, is_label_value};
 use crate::path::At;
 use crate::problem::Report;
 use crate::resource::{RawSpec, Spec};
-use crate::rule::{Action, Direction, RawRule, Rule, RuleContext, parse_rules};
+use crate::rule::{Action, Direction, PluginPlace, RawRule, Rule, RuleContext, parse_rules};
 
 /// A profile that always exists and allows everything; it cannot be written.
 pub const DEFAULT_ALLOW_PROFILE: &str = "projectcalico-default-allow";
@@ -73,6 +73,7 @@ impl RawSpec for RawProfile {
         let context = |direction| RuleContext {
             direction,
             namespaced: false,
+            plugins: PluginPlace::Refused("only rules of policies can ask plugins"),
         };
         Some(Spec::Profile(ProfileSpec {
             labels_to_apply: self.labels_to_apply.clone().unwrap_or_default(),

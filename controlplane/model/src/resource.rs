@@ -12,7 +12,8 @@ use crate::name::Name;
 use crate::network_set::NetworkSetSpec;
 use crate::node::NodeSpec;
 use crate::palisade_configuration::PalisadeConfigurationSpec;
-use crate::path::At;
+use crate::path::{At, FieldPath};
+use crate::plugin::PluginSpec;
 use crate::policy::{PolicySpec, StagedPolicySpec};
 use crate::problem::Report;
 use crate::profile::ProfileSpec;
@@ -72,6 +73,8 @@ pub enum Spec {
     ClusterInformation(ClusterInformationSpec),
     /// Settings in ours.
     PalisadeConfiguration(PalisadeConfigurationSpec),
+    /// A component that nodes run.
+    Plugin(Box<PluginSpec>),
 }
 
 /// The raw shape of a kind's spec, and the way to the typed one.
@@ -83,6 +86,11 @@ pub(crate) trait RawSpec: Default + Serialize + DeserializeOwned {
         at: &At<'_>,
         report: &mut Report,
     ) -> Option<Spec>;
+
+    /// Fields in it that `projectcalico.org/v3` does not have.
+    fn extensions(&self, _at: &At<'_>) -> Vec<FieldPath> {
+        Vec::new()
+    }
 }
 
 impl Resource {
@@ -120,6 +128,7 @@ impl Spec {
             Self::Node(_) => Kind::Node,
             Self::ClusterInformation(_) => Kind::ClusterInformation,
             Self::PalisadeConfiguration(_) => Kind::PalisadeConfiguration,
+            Self::Plugin(_) => Kind::Plugin,
         }
     }
 
@@ -140,7 +149,8 @@ impl Spec {
             | Self::FelixConfiguration(_)
             | Self::Node(_)
             | Self::ClusterInformation(_)
-            | Self::PalisadeConfiguration(_) => None,
+            | Self::PalisadeConfiguration(_)
+            | Self::Plugin(_) => None,
         }
     }
 }

@@ -1,6 +1,7 @@
 //! One line of policy: what it matches and what it asks. Raw shape in `raw`, the way from one to the other in `validate`.
 
 mod entity;
+mod plugin;
 mod raw;
 mod validate;
 
@@ -13,8 +14,9 @@ use palisade_selector::Selector;
 use crate::name::{Name, PortName};
 
 pub(crate) use entity::{is_empty, parse_port};
+pub use plugin::PluginMatch;
 pub(crate) use raw::RawRule;
-pub(crate) use validate::{Direction, RuleContext, parse_rules};
+pub(crate) use validate::{Direction, PluginPlace, RuleContext, parse_rules};
 
 /// A validated rule. All given conditions must hold; an empty rule matches everything.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,6 +39,8 @@ pub struct Rule {
     pub destination: EntityRule,
     /// Whether the rule has an `http` match, which nothing here can enforce yet.
     pub has_http: bool,
+    /// A condition that a plugin decides.
+    pub plugin: Option<PluginMatch>,
     /// `metadata.annotations`: no effect on matching.
     pub annotations: BTreeMap<String, String>,
 }
@@ -172,6 +176,7 @@ impl Rule {
             source: EntityRule::default(),
             destination: EntityRule::default(),
             has_http: false,
+            plugin: None,
             annotations: BTreeMap::new(),
         }
     }

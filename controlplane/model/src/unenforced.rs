@@ -46,7 +46,8 @@ pub fn unenforced(resource: &Resource) -> Vec<Unenforced> {
         | Spec::FelixConfiguration(_)
         | Spec::Node(_)
         | Spec::ClusterInformation(_)
-        | Spec::PalisadeConfiguration(_) => {}
+        | Spec::PalisadeConfiguration(_)
+        | Spec::Plugin(_) => {}
     }
     found
 }

@@ -5,7 +5,9 @@ use super::{
     stored::{self, Stamps},
 };
 use bytes::Bytes;
-use palisade_model::{DEFAULT_ALLOW_PROFILE, Decoded, Kind, Name, Problem, ResourceId, Unenforced};
+use palisade_model::{
+    ApiVersion, DEFAULT_ALLOW_PROFILE, Decoded, Kind, Name, Problem, ResourceId, Unenforced,
+};
 use palisade_store::{Compare, KeyValue, Op};
 use serde_json::Value;
 use std::collections::BTreeSet;
@@ -150,12 +152,33 @@ impl Document {
             return Ok(Step::Create(json));
         };
         let old = stored::parse(&current.value)?;
+        self.keep_extensions(&old)?;
         Stamps::replacing(&old, &json).stamp(&mut json);
         Ok(if json == old {
             Step::Keep(json, current.clone())
         } else {
             Step::Replace(json, current.clone())
         })
+    }
+
+    /// A client that knows Calico's group alone would drop, unseen, what others wrote in ours.
+    fn keep_extensions(&self, old: &Value) -> Result<(), Status> {
+        if self.decoded.resource.api_version == ApiVersion::Palisade {
+            return Ok(());
+        }
+        let stored = palisade_model::decode(old);
+        let fields = stored.map(|stored| stored.extensions).unwrap_or_default();
+        let violations = fields.iter().map(|path| {
+            let message = format!(
+                "what is stored has `{path}`, which this apiVersion cannot say: write `{}`, or delete the resource first",
+                ApiVersion::Palisade.as_str()
+            );
+            PreconditionViolation::new("EXTENSION_FIELDS", field(self.index, "apiVersion"), message)
+        });
+        match fields.is_empty() {
+            true => Ok(()),
+            false => Err(problems::precondition(violations.collect())),
+        }
     }
 
     fn check_version(

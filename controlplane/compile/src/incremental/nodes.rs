@@ -67,6 +67,7 @@ impl Nodes {
             let relogged = dirty.settings && state.configure(node, world);
             let has = |id: &ItemId| state.table.get(id).is_some();
             let regather = relogged
+                || dirty.auditors
                 || dirty.nodes.contains(node)
                 || dirty.references.iter().any(|id| has(&id.into()));
             if regather {
@@ -133,6 +134,10 @@ impl State {
                 want(&item);
             }
         }
+        for id in &named {
+            policies.matchers(id).for_each(|item| drop(want(item)));
+        }
+        policies.auditors().for_each(|item| drop(want(item)));
         for id in named {
             members.extend(policies.sets(id));
         }

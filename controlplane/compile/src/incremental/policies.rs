@@ -1,5 +1,7 @@
-//! Compiled policies and profiles: each compiled when it changes, encoded when a node first needs it.
+//! Compiled policies and profiles: each compiled when it or a plugin that it names changes, encoded when a node first
+//! needs it.
 
+use super::plugins::Plugins;
 use crate::{
     lower::Lowered,
     order::PolicyPlace,
@@ -24,6 +26,7 @@ use std::{
 pub(crate) struct Policies {
     rules: BTreeMap<PolicyId, Rules>,
     places: BTreeMap<PolicyId, (PolicyPlace, Selector)>,
+    plugins: Plugins,
 }
 
 /// The rules of one policy or profile.
@@ -31,11 +34,13 @@ struct Rules {
     source: Source,
     logs: bool,
     sets: BTreeSet<SetId>,
+    plugins: BTreeSet<Name>,
     /// By log prefix, which is a node's; one, under no prefix, where nothing is logged.
     items: BTreeMap<String, Arc<Item>>,
 }
 
 /// What a policy or profile is compiled from.
+#[derive(Clone)]
 enum Source {
     Written(Arc<Resource>),
     DefaultAllow(Name),
@@ -48,10 +53,20 @@ pub(crate) struct PolicyChange {
     pub(crate) place: bool,
     /// Its rules may be others.
     pub(crate) rules: bool,
+    /// It names other plugins, or they changed.
+    pub(crate) plugins: bool,
     /// Sets that it names now and did not before.
     pub(crate) added: BTreeMap<SetId, SetDefinition>,
     /// Sets that it names no longer.
     pub(crate) removed: Vec<SetId>,
+}
+
+/// What a plugin did.
+pub(crate) struct PluginChange {
+    /// It is or was an auditor.
+    pub(crate) auditors: bool,
+    /// Policies that name it.
+    pub(crate) users: Vec<PolicyChange>,
 }
 
 impl Default for Policies {
@@ -60,6 +75,7 @@ impl Default for Policies {
         let mut policies = Self {
             rules: BTreeMap::new(),
             places: BTreeMap::new(),
+            plugins: Plugins::default(),
         };
         if let Some(name) = Name::new(DEFAULT_ALLOW_PROFILE) {
             let id = profile_id(&name);
@@ -88,6 +104,21 @@ impl Policies {
         self.rules.get(id).into_iter().flat_map(|rules| &rules.sets)
     }
 
+    /// The items of matchers that a policy names.
+    pub(crate) fn matchers(&self, id: &PolicyId) -> impl Iterator<Item = &Arc<Item>> {
+        let named = self
+            .rules
+            .get(id)
+            .into_iter()
+            .flat_map(|rules| &rules.plugins);
+        named.filter_map(|name| self.plugins.matcher(name))
+    }
+
+    /// The items of all auditors.
+    pub(crate) fn auditors(&self) -> impl Iterator<Item = &Arc<Item>> {
+        self.plugins.auditors()
+    }
+
     /// The item of a policy on nodes with this log prefix.
     pub(crate) fn item(&mut self, id: &PolicyId, log_prefix: &str) -> Option<Arc<Item>> {
         let rules = self.rules.get_mut(id)?;
@@ -95,7 +126,9 @@ impl Policies {
         if let Some(item) = rules.items.get(key) {
             return Some(Arc::clone(item));
         }
-        let body = Body::Policy(Arc::new(rules.source.lower(log_prefix).policy));
+        let body = Body::Policy(Arc::new(
+            rules.source.lower(log_prefix, &self.plugins).policy,
+        ));
         let item = Arc::new(Item::new(ItemId::from(id), &body));
         rules.items.insert(key.to_owned(), Arc::clone(&item));
         Some(item)
@@ -134,14 +167,33 @@ impl Policies {
         self.set_rules(profile_id(name), source, false)
     }
 
+    /// Takes a plugin in, or out with `None`: who names it is compiled again.
+    pub(crate) fn set_plugin(
+        &mut self,
+        name: &Name,
+        resource: Option<&Arc<Resource>>,
+    ) -> PluginChange {
+        let auditors = self.plugins.set(name, resource);
+        let mut users = Vec::new();
+        for id in self.plugins.users(name) {
+            let source = self.rules.get(&id).map(|rules| rules.source.clone());
+            users.push(PolicyChange {
+                plugins: true,
+                ..self.set_rules(id, source, false)
+            });
+        }
+        PluginChange { auditors, users }
+    }
+
     fn set_rules(&mut self, id: PolicyId, source: Option<Source>, place: bool) -> PolicyChange {
         let mut added = source
             .as_ref()
-            .map(|source| source.lower("").sets)
+            .map(|source| source.lower("", &self.plugins).sets)
             .unwrap_or_default();
         let rules = source.map(|source| Rules {
             logs: source.logs(),
             sets: added.keys().cloned().collect(),
+            plugins: source.plugins(),
             items: BTreeMap::new(),
             source,
         });
@@ -149,7 +201,10 @@ impl Policies {
             Some(rules) => self.rules.insert(id.clone(), rules),
             None => self.rules.remove(&id),
         };
-        let before = old.map(|rules| rules.sets).unwrap_or_default();
+        let (before, named_before) = old.map(|old| (old.sets, old.plugins)).unwrap_or_default();
+        let named = self.rules.get(&id).map(|rules| rules.plugins.clone());
+        let named = named.unwrap_or_default();
+        self.plugins.rename(&id, &named_before, &named);
         let removed = before
             .into_iter()
             .filter(|set| added.remove(set).is_none())
@@ -158,6 +213,7 @@ impl Policies {
             id,
             place,
             rules: true,
+            plugins: named != named_before,
             added,
             removed,
         }
@@ -165,18 +221,28 @@ impl Policies {
 }
 
 impl Source {
-    fn lower(&self, log_prefix: &str) -> Lowered {
+    fn lower(&self, log_prefix: &str, plugins: &Plugins) -> Lowered {
         match self {
             Self::DefaultAllow(name) => {
                 lower_profile(name, &ProfileSpec::default_allow(), log_prefix)
             }
             Self::Written(resource) => match (&resource.spec, PolicySource::of(resource)) {
-                (_, Some(policy)) => policy.lower(log_prefix),
+                (_, Some(policy)) => policy.lower(log_prefix, plugins),
                 (Spec::Profile(spec), None) => {
                     lower_profile(&resource.metadata.name, spec, log_prefix)
                 }
                 (_, None) => Lowered::default(),
             },
+        }
+    }
+
+    /// The plugins that its rules name.
+    fn plugins(&self) -> BTreeSet<Name> {
+        match self {
+            Self::DefaultAllow(_) => BTreeSet::new(),
+            Self::Written(resource) => PolicySource::of(resource)
+                .map(|policy| policy.plugins())
+                .unwrap_or_default(),
         }
     }
 

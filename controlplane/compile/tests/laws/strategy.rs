@@ -17,7 +17,10 @@ pub(crate) fn resource(document: &Value) -> Resource {
 
 fn document(kind: &str, name: &str, labels: Value, spec: Value) -> Value {
     let group = match kind {
-        "PalisadeConfiguration" => "palisade.dev/v1",
+        // Policies may ask plugins.
+        "PalisadeConfiguration" | "Plugin" | "GlobalNetworkPolicy" | "NetworkPolicy" => {
+            "palisade.dev/v1"
+        }
         _ => "projectcalico.org/v3",
     };
     json!({
@@ -137,6 +140,56 @@ fn rule() -> impl Strategy<Value = Value> {
         })
 }
 
+/// A rule that may ask a plugin: one that is there, is no matcher, or does not exist.
+fn asking_rule() -> impl Strategy<Value = Value> {
+    let asked = (
+        select(vec!["dns", "geo", "gone"]),
+        select(vec![json!({}), json!({"a": 1}), json!({"b": [2], "a": 1})]),
+        option::of(select(vec!["match", "no-match", "deny", "allow"])),
+    );
+    (rule(), option::weighted(0.3, asked)).prop_map(|(mut rule, asked)| {
+        if let Some((name, settings, on_failure)) = asked {
+            rule["plugin"] = json!({"name": name, "settings": settings});
+            if let Some(on_failure) = on_failure {
+                rule["plugin"]["onFailure"] = json!(on_failure);
+            }
+        }
+        rule
+    })
+}
+
+fn plugin() -> impl Strategy<Value = Value> {
+    (
+        select(vec!["dns", "geo"]),
+        any::<bool>(),
+        select(vec!["00", "11"]),
+        option::weighted(0.8, select(vec![10, 20])),
+        option::of(select(vec!["match", "deny"])),
+    )
+        .prop_map(|(name, auditor, digest, size, on_failure)| {
+            let mut spec = json!({
+                "kind": if auditor { "auditor" } else { "matcher" },
+                "digest": format!("sha256:{}", digest.repeat(32)),
+                "size": size,
+            });
+            match on_failure {
+                _ if auditor => spec["sinks"] = json!({"out": {"stdout": {}}}),
+                Some(on_failure) => spec["onFailure"] = json!(on_failure),
+                None => {}
+            }
+            document("Plugin", name, json!({}), spec)
+        })
+}
+
+/// No plugins where none may be asked.
+fn without_plugins(spec: &mut Value) {
+    for list in ["ingress", "egress"] {
+        for rule in spec[list].as_array_mut().into_iter().flatten() {
+            rule.as_object_mut().map(|rule| rule.remove("plugin"));
+        }
+    }
+}
+
 /// What all kinds of policies have.
 fn policy_spec() -> impl Strategy<Value = Value> {
     (
@@ -149,7 +202,7 @@ fn policy_spec() -> impl Strategy<Value = Value> {
             json!(["Ingress", "Egress"]),
         ]),
         option::weighted(0.2, select(vec!["all()", "env == 'prod'"])),
-        (vec(rule(), 0..3), vec(rule(), 0..2)),
+        (vec(asking_rule(), 0..3), vec(asking_rule(), 0..2)),
     )
         .prop_map(
             |(tier, order, selector, types, account, (ingress, egress))| {
@@ -177,6 +230,7 @@ fn stage(mut spec: Value, action: &str) -> Value {
     if action == "Delete" {
         spec = json!({"tier": spec["tier"]});
     }
+    without_plugins(&mut spec);
     spec["stagedAction"] = json!(action);
     spec
 }
@@ -196,6 +250,9 @@ fn global_policy() -> impl Strategy<Value = Value> {
             if !list.is_empty() {
                 spec["applyOnForward"] = json!(true);
                 spec[list] = json!(true);
+            }
+            if list == "doNotTrack" || list == "preDNAT" {
+                without_plugins(&mut spec);
             }
             if list == "preDNAT" {
                 spec["types"] = json!(["Ingress"]);
@@ -376,7 +433,7 @@ fn other() -> impl Strategy<Value = Value> {
         let spec = json!({"exemptions": {"loopback": loopback}});
         document("PalisadeConfiguration", "default", json!({}), spec)
     });
-    prop_oneof![4 => set, 2 => tier, 4 => profile, 1 => felix, 1 => node, 1 => palisade]
+    prop_oneof![4 => set, 2 => tier, 4 => profile, 1 => felix, 1 => node, 1 => palisade, 3 => plugin()]
 }
 
 /// One write or removal.

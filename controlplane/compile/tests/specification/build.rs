@@ -66,7 +66,7 @@ impl Given {
 
     fn with(self, kind: &str, metadata: Value, spec: Value) -> Self {
         let group = match kind {
-            "PalisadeConfiguration" => "palisade.dev/v1",
+            "PalisadeConfiguration" | "Plugin" => "palisade.dev/v1",
             _ => "projectcalico.org/v3",
         };
         self.document(&json!({

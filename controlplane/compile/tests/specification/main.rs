@@ -3,6 +3,7 @@
 
 mod build;
 mod namespaces;
+mod plugins;
 mod settings;
 mod staged;
 mod workloads;

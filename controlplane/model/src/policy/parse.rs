@@ -9,10 +9,10 @@ use super::raw::{
 use super::{PolicySpec, PolicyStage, PolicyTypes, StagedAction, StagedPolicySpec};
 use crate::metadata::RawMetadata;
 use crate::name::{Name, is_label};
-use crate::path::At;
+use crate::path::{At, FieldPath};
 use crate::problem::Report;
 use crate::resource::{RawSpec, Spec};
-use crate::rule::{Direction, RuleContext, is_empty, parse_rules};
+use crate::rule::{Direction, PluginPlace, RawRule, RuleContext, is_empty, parse_rules};
 use crate::tier::{DEFAULT_TIER, KUBE_ADMIN_TIER, KUBE_BASELINE_TIER};
 
 /// The label that every policy carries: its tier.
@@ -35,6 +35,10 @@ impl RawSpec for RawGlobalNetworkPolicy {
         let policy = self.0.parse(Reach::Cluster, metadata, at, report)?;
         Some(Spec::GlobalNetworkPolicy(Box::new(policy)))
     }
+
+    fn extensions(&self, at: &At<'_>) -> Vec<FieldPath> {
+        self.0.extensions(at)
+    }
 }
 
 impl RawSpec for RawNetworkPolicy {
@@ -47,6 +51,10 @@ impl RawSpec for RawNetworkPolicy {
         let policy = self.0.parse(Reach::Namespace, metadata, at, report)?;
         Some(Spec::NetworkPolicy(Box::new(policy)))
     }
+
+    fn extensions(&self, at: &At<'_>) -> Vec<FieldPath> {
+        self.0.extensions(at)
+    }
 }
 
 impl RawSpec for RawStagedGlobalNetworkPolicy {
@@ -58,6 +66,10 @@ impl RawSpec for RawStagedGlobalNetworkPolicy {
     ) -> Option<Spec> {
         let staged = self.0.parse_staged(Reach::Cluster, metadata, at, report)?;
         Some(Spec::StagedGlobalNetworkPolicy(staged))
+    }
+
+    fn extensions(&self, at: &At<'_>) -> Vec<FieldPath> {
+        self.0.extensions(at)
     }
 }
 
@@ -72,6 +84,10 @@ impl RawSpec for RawStagedNetworkPolicy {
             .0
             .parse_staged(Reach::Namespace, metadata, at, report)?;
         Some(Spec::StagedNetworkPolicy(staged))
+    }
+
+    fn extensions(&self, at: &At<'_>) -> Vec<FieldPath> {
+        self.0.extensions(at)
     }
 }
 
@@ -97,6 +113,7 @@ impl RawPolicy {
                 None
             }
         };
+        self.staged = true;
         let policy = self.parse(reach, metadata, at, report);
         self.staged_action = action.map(|action| format!("{action:?}"));
         Some(StagedPolicySpec::Policy {
@@ -156,13 +173,16 @@ impl RawPolicy {
     ) -> Option<PolicySpec> {
         let tier = parse_tier(self.tier.as_deref(), &at.field("tier"), report);
         let types = self.parse_types(&at.field("types"), report);
+        let plugins = self.plugins();
         let ingress = RuleContext {
             direction: Direction::Ingress,
             namespaced: reach == Reach::Namespace,
+            plugins,
         };
         let egress = RuleContext {
             direction: Direction::Egress,
             namespaced: reach == Reach::Namespace,
+            plugins,
         };
         let needed_on_every_node = check_hints(
             self.performance_hints.as_deref(),
@@ -193,6 +213,34 @@ impl RawPolicy {
         warn_prefix(metadata.name.as_deref(), &spec.tier, report);
         self.write_back(&spec, metadata);
         Some(spec)
+    }
+
+    /// Where no packet can wait for an answer, or none is ever judged, no plugin can be asked.
+    fn plugins(&self) -> PluginPlace {
+        if self.do_not_track == Some(true) {
+            PluginPlace::Refused(
+                "an untracked policy judges every packet by itself, before it could wait for a plugin",
+            )
+        } else if self.pre_dnat == Some(true) {
+            PluginPlace::Refused(
+                "a preDNAT policy judges packets before their destination is known, which plugins are told",
+            )
+        } else if self.staged {
+            PluginPlace::Refused("plugins are not asked for policies that are staged only")
+        } else {
+            PluginPlace::Fits
+        }
+    }
+
+    fn extensions(&self, at: &At<'_>) -> Vec<FieldPath> {
+        let lists = [("ingress", &self.ingress), ("egress", &self.egress)];
+        let of_list = |(name, rules): (&'static str, &Option<Vec<RawRule>>)| {
+            let rules = rules.iter().flatten().enumerate();
+            let extended = rules.filter(|(_, rule)| rule.plugin.is_some());
+            let path = |(index, _)| at.field(name).index(index).field("plugin").path();
+            extended.map(path).collect::<Vec<_>>()
+        };
+        lists.into_iter().flat_map(of_list).collect()
     }
 
     fn parse_types(&self, at: &At<'_>, report: &mut Report) -> PolicyTypes {

@@ -38,6 +38,9 @@ pub(super) struct RawPolicy {
     pub(super) namespace_selector: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) performance_hints: Option<Vec<String>>,
+    /// Whether the kind is one of the staged; never read or written.
+    #[serde(skip)]
+    pub(super) staged: bool,
 }
 
 /// A whole number is written as one: `100`, not `100.0`.

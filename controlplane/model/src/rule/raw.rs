@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::plugin::RawPluginMatch;
 use crate::shape::IntOrText;
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -27,6 +28,8 @@ pub(crate) struct RawRule {
     pub(crate) destination: Option<RawEntityRule>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) http: Option<RawHttp>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) plugin: Option<RawPluginMatch>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) metadata: Option<RawRuleMetadata>,
 }

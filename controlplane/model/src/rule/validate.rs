@@ -29,6 +29,16 @@ pub(crate) struct RuleContext {
     pub(crate) direction: Direction,
     /// Whether the owner has a namespace that a service's may default to.
     pub(crate) namespaced: bool,
+    /// Whether plugins can be asked.
+    pub(crate) plugins: PluginPlace,
+}
+
+/// Whether rules of a place may have conditions that plugins decide.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum PluginPlace {
+    Fits,
+    /// And why they may not.
+    Refused(&'static str),
 }
 
 /// Every rule of a list; those with faults are reported and left out.
@@ -86,6 +96,13 @@ fn parse_rule(
         );
     }
 
+    let plugin_at = at.field("plugin");
+    let plugin = raw.plugin.as_ref();
+    if let (Some(_), PluginPlace::Refused(reason)) = (plugin, context.plugins) {
+        report.add_at_key(&plugin_at, reason);
+    }
+    let plugin = plugin.and_then(|plugin| plugin.parse(&plugin_at, report));
+
     // A protocol that could not be read is reported; ports are then not judged against it.
     let readable = raw.protocol.is_some() == protocol.is_some();
     let mut ends = Ends {
@@ -127,6 +144,7 @@ fn parse_rule(
             .http
             .as_ref()
             .is_some_and(|http| !is_empty(&http.methods) || !is_empty(&http.paths)),
+        plugin,
         annotations: annotations.unwrap_or_default(),
     })
 }

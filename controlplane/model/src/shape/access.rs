@@ -9,8 +9,8 @@ use super::{Decoder, Stop, scalar};
 use crate::document::node::{Entry, Node, Shape};
 use crate::path::Segment;
 
-/// Fields that `palisade.dev/v1` adds to a rule, now or later.
-const EXTENSIONS: [&str; 4] = ["plugin", "expires", "process", "limit"];
+/// Fields that `palisade.dev/v1` will add to a rule.
+const EXTENSIONS: [&str; 3] = ["expires", "process", "limit"];
 
 pub(super) struct Elements<'a> {
     parent: Decoder<'a>,

@@ -2,6 +2,7 @@
 
 mod endpoints;
 mod metadata;
+mod plugins;
 mod policies;
 mod rules;
 mod settings;

@@ -93,6 +93,9 @@ fn a_kind_has_a_namespace_or_has_none() {
             json!({"node": "n", "orchestrator": "o", "workload": "w", "endpoint": "e"})
         }
         Kind::Tier => json!({"order": 1}),
+        Kind::Plugin => {
+            json!({"kind": "matcher", "digest": format!("sha256:{}", "0".repeat(64))})
+        }
         _ => json!({}),
     };
     for kind in Kind::ALL {
