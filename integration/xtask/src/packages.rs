@@ -4,23 +4,25 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 /// What building and the sandbox need.
-pub(crate) const BUILD: [Need; 5] = [
+pub(crate) const BUILD: [Need; 6] = [
     Need::program("pkg-config", "pkg-config"),
     Need::library("libmnl", "libmnl-dev"),
     Need::library("libnftnl", "libnftnl-dev"),
     Need::program("nft", "nftables"),
     Need::program("ip", "iproute2"),
+    Need::target("wasm32-wasip2"),
 ];
 
 /// What verification needs besides: the tools that judge style.
-pub(crate) const VERIFY: [Need; 7] = {
-    let [pkg_config, libmnl, libnftnl, nft, ip] = BUILD;
+pub(crate) const VERIFY: [Need; 8] = {
+    let [pkg_config, libmnl, libnftnl, nft, ip, plugins] = BUILD;
     [
         pkg_config,
         libmnl,
         libnftnl,
         nft,
         ip,
+        plugins,
         Need::component("cargo-fmt", "rustfmt"),
         Need::component("cargo-clippy", "clippy"),
     ]
@@ -38,6 +40,7 @@ enum What {
     Program(&'static str),
     Library(&'static str),
     Component(&'static str),
+    Target(&'static str),
 }
 
 impl Need {
@@ -62,9 +65,18 @@ impl Need {
         }
     }
 
+    /// What plugins are built for.
+    const fn target(name: &'static str) -> Self {
+        Self {
+            what: What::Target(name),
+            source: name,
+        }
+    }
+
     fn is_there(&self) -> bool {
         match self.what {
             What::Program(name) | What::Component(name) => is_installed(name),
+            What::Target(name) => has_target(name),
             What::Library(name) => quietly(Command::new("pkg-config").args(["--exists", name])),
         }
     }
@@ -77,26 +89,28 @@ impl Need {
 /// Where something is missing that cannot be installed here, with what to do about it.
 pub(crate) fn install(needs: &[Need]) -> Result<(), String> {
     let missing: Vec<&Need> = needs.iter().filter(|need| !need.is_there()).collect();
-    let (components, packages): (Vec<&Need>, Vec<&Need>) = missing
-        .into_iter()
-        .partition(|need| matches!(need.what, What::Component(_)));
-    let names = |needs: &[&Need]| needs.iter().map(|need| need.source).collect::<Vec<_>>();
+    let of = |kind: fn(&What) -> bool| -> Vec<&str> {
+        let those = missing.iter().filter(|need| kind(&need.what));
+        those.map(|need| need.source).collect()
+    };
+    let packages = of(|what| matches!(what, What::Program(_) | What::Library(_)));
     if !packages.is_empty() {
-        install_packages(&names(&packages))?;
+        install_packages(&packages)?;
     }
-    if !components.is_empty() {
-        let names = names(&components);
-        println!("installing the Rust components {}", names.join(", "));
-        crate::run(
-            Command::new("rustup")
-                .args(["component", "add"])
-                .args(&names),
-        )?;
-    }
+    rustup("component", &of(|what| matches!(what, What::Component(_))))?;
+    rustup("target", &of(|what| matches!(what, What::Target(_))))?;
     match needs.iter().find(|need| !need.is_there()) {
         Some(need) => Err(format!("{} is installed but still not found", need.source)),
         None => Ok(()),
     }
+}
+
+fn rustup(kind: &str, names: &[&str]) -> Result<(), String> {
+    if names.is_empty() {
+        return Ok(());
+    }
+    println!("installing with rustup {kind} add: {}", names.join(" "));
+    crate::run(Command::new("rustup").args([kind, "add"]).args(names))
 }
 
 fn install_packages(names: &[&str]) -> Result<(), String> {
@@ -127,6 +141,17 @@ fn is_installed(program: &str) -> bool {
     std::env::split_paths(&path)
         .chain([PathBuf::from("/usr/sbin")])
         .any(|folder| folder.join(program).is_file())
+}
+
+/// Whether the toolchain that runs us can build for a target.
+fn has_target(name: &str) -> bool {
+    let printed = Command::new(std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into()))
+        .args(["--print", "target-libdir", "--target", name])
+        .output();
+    printed.is_ok_and(|output| {
+        let folder = String::from_utf8_lossy(&output.stdout);
+        Path::new(folder.trim()).is_dir() && output.status.success()
+    })
 }
 
 fn is_root() -> bool {

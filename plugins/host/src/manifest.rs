@@ -1,0 +1,167 @@
+//! What a plugin says of itself before any of its code runs: YAML in the custom section `palisade:manifest`.
+
+use serde::Deserialize;
+
+/// Facts about a plugin, as its author wrote them.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Manifest {
+    /// Lower-case letters, digits and `-`, as a resource may be named.
+    pub name: String,
+    /// Free text.
+    pub version: String,
+    /// One line for people.
+    #[serde(default)]
+    pub description: String,
+    /// Present in matchers only.
+    #[serde(default)]
+    pub matcher: MatcherFacts,
+    /// Present in auditors only.
+    #[serde(default)]
+    pub auditor: AuditorFacts,
+    /// What the author asks for; default: what the host gives.
+    #[serde(default)]
+    pub limits: LimitsAsked,
+    /// Names of sinks that an auditor emits to.
+    #[serde(default)]
+    pub sinks: Vec<String>,
+    /// Names of metrics that the plugin counts or observes.
+    #[serde(default)]
+    pub metrics: Vec<String>,
+}
+
+/// What the kernel must know of a matcher.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct MatcherFacts {
+    /// Bytes of transport payload wanted, 0 (the default) to 4096.
+    #[serde(default)]
+    pub payload: u16,
+    /// What two packets have in common that get the same answer; empty: answers are not remembered.
+    #[serde(default)]
+    pub remember_by: Vec<KeyPart>,
+}
+
+/// What the node must know of an auditor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct AuditorFacts {
+    /// Seconds between calls of `flush`; `None`: only at the end.
+    #[serde(default)]
+    pub flush_seconds: Option<u32>,
+}
+
+/// Limits that an author asks for. See [`crate::Limits::granted`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct LimitsAsked {
+    /// Fuel of one call.
+    #[serde(default)]
+    pub fuel: Option<u64>,
+    /// Memory of an instance, in MiB.
+    #[serde(default, rename = "memoryMiB")]
+    pub memory_mib: Option<u32>,
+}
+
+/// A part of a packet that the kernel can compare.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[expect(missing_docs, reason = "they say it")]
+pub enum KeyPart {
+    SourceAddress,
+    DestinationAddress,
+    SourcePort,
+    DestinationPort,
+    Protocol,
+    InInterface,
+    OutInterface,
+}
+
+/// Longest manifest, in bytes.
+const LONGEST: usize = 16 << 10;
+
+impl Manifest {
+    /// Reads and checks the section's content.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong, for the author.
+    pub(crate) fn parse(bytes: &[u8]) -> Result<Self, String> {
+        if bytes.len() > LONGEST {
+            return Err(format!("is longer than {LONGEST} bytes"));
+        }
+        let text = std::str::from_utf8(bytes).map_err(|error| error.to_string())?;
+        let manifest: Self = serde_saphyr::from_str(text).map_err(|error| error.to_string())?;
+        manifest.check()?;
+        Ok(manifest)
+    }
+
+    fn check(&self) -> Result<(), String> {
+        if !is_name(&self.name) {
+            return Err(format!(
+                "name `{}`: use 1 to 63 lower-case letters, digits and `-`",
+                self.name
+            ));
+        }
+        if self.matcher.payload > 4096 {
+            return Err("matcher.payload is more than 4096".to_owned());
+        }
+        for (index, part) in self.matcher.remember_by.iter().enumerate() {
+            if self.matcher.remember_by[..index].contains(part) {
+                return Err(format!("matcher.rememberBy[{index}] is there twice"));
+            }
+        }
+        if self.auditor.flush_seconds == Some(0) {
+            return Err("auditor.flushSeconds is 0".to_owned());
+        }
+        let names = self.sinks.iter().chain(&self.metrics);
+        if let Some(name) = names.into_iter().find(|name| !is_name(name)) {
+            return Err(format!(
+                "`{name}`: sinks and metrics are named in lower-case letters, digits and `-`"
+            ));
+        }
+        Ok(())
+    }
+}
+
+/// Whether a text can name a plugin, a sink or a metric.
+pub(crate) fn is_name(text: &str) -> bool {
+    (1..=63).contains(&text.len())
+        && text.starts_with(|first: char| first.is_ascii_lowercase())
+        && text
+            .bytes()
+            .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_manifest_is_read() {
+        let manifest = Manifest::parse(
+            b"name: dns-suffix\nversion: 1.2.0\nmatcher: {payload: 512, rememberBy: [sourceAddress]}\nlimits: {memoryMiB: 4}\n",
+        )
+        .expect("fits");
+        assert_eq!(manifest.matcher.remember_by, [KeyPart::SourceAddress]);
+        assert_eq!(manifest.limits.memory_mib, Some(4));
+    }
+
+    #[test]
+    fn a_manifest_that_does_not_fit_is_refused() {
+        for text in [
+            "",
+            "name: x",
+            "name: Bad Name\nversion: 1",
+            "name: x\nversion: '1'\nwhat: ever",
+            "name: x\nversion: '1'\nmatcher: {payload: 5000}",
+            "name: x\nversion: '1'\nmatcher: {rememberBy: [protocol, protocol]}",
+            "name: x\nversion: '1'\nmatcher: {rememberBy: [moon]}",
+            "name: x\nversion: '1'\nsinks: ['/etc/passwd']",
+            "name: x\nversion: '1'\nauditor: {flushSeconds: 0}",
+            "\u{0}",
+        ] {
+            assert!(Manifest::parse(text.as_bytes()).is_err(), "{text}");
+        }
+    }
+}
