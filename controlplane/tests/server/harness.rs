@@ -84,8 +84,11 @@ impl Plane {
         AnalysisServiceClient::new(self.admin.connect().await)
     }
 
+    /// Applies, and waits until it is compiled: a node that connects afterwards gets it in its first view.
     pub(crate) async fn apply(&self, documents: &[Value]) -> v1::ApplyResourcesResponse {
-        self.try_apply(documents).await.expect("applies")
+        let applied = self.try_apply(documents).await.expect("applies");
+        self.watch(|nodes| nodes.compiled >= applied.revision).await;
+        applied
     }
 
     pub(crate) async fn try_apply(
@@ -131,6 +134,14 @@ impl Plane {
 
     /// Waits until what is said of a node fits.
     pub(crate) async fn until(&self, name: &str, fits: impl Fn(&v1::NodeStatus) -> bool) {
+        self.watch(|message| {
+            let mut nodes = message.nodes.iter();
+            nodes.any(|node| node.name == name && fits(node))
+        })
+        .await;
+    }
+
+    async fn watch(&self, fits: impl Fn(&v1::WatchNodesResponse) -> bool) {
         let watch = self
             .observe()
             .await
@@ -140,11 +151,7 @@ impl Plane {
         let found = async {
             loop {
                 let message = watch.message().await.expect("goes on").expect("goes on");
-                if message
-                    .nodes
-                    .iter()
-                    .any(|node| node.name == name && fits(node))
-                {
+                if fits(&message) {
                     return;
                 }
             }
