@@ -138,6 +138,9 @@ pub(crate) fn node_config(world: &World, settings: &Settings<'_>) -> NodeConfig 
             .first(|spec| spec.allow_ipip_from_workloads)
             .unwrap_or(false),
         vxlan_port: settings.first(|spec| spec.vxlan_port).unwrap_or(4789),
+        allow_source_prefixes: settings
+            .first(|spec| spec.allow_source_prefixes)
+            .unwrap_or(false),
     }
 }
 

@@ -1,5 +1,6 @@
 //! Endpoint resources of both kinds as compilation sees them.
 
+use ipnet::IpNet;
 use palisade_model::{HostInterface, Name, Resource, ResourceId, Spec, WorkloadEndpointSpec};
 use palisade_policy::{
     class::{Class, EndpointKind},
@@ -20,6 +21,7 @@ pub(crate) struct EndpointSource<'a> {
     pub(crate) id: EndpointId,
     interface: InterfaceMatch,
     addresses: &'a [IpAddr],
+    source_prefixes: &'a [IpNet],
 }
 
 impl<'a> EndpointSource<'a> {
@@ -39,6 +41,7 @@ impl<'a> EndpointSource<'a> {
                     None => InterfaceMatch::ByAddress,
                 },
                 addresses: &spec.expected_ips,
+                source_prefixes: &[],
             }),
             Spec::WorkloadEndpoint(spec) if exists(spec) => {
                 let interface = IfName::new(spec.interface.as_ref()?.as_str());
@@ -49,6 +52,7 @@ impl<'a> EndpointSource<'a> {
                     id: endpoint_id("wep", &resource.id()),
                     interface: InterfaceMatch::Named(interface),
                     addresses: &spec.addresses,
+                    source_prefixes: &spec.allowed_sources,
                 })
             }
             _ => None,
@@ -60,10 +64,15 @@ impl<'a> EndpointSource<'a> {
         let mut addresses = self.addresses.to_vec();
         addresses.sort_unstable();
         addresses.dedup();
+        let mut source_prefixes: Vec<IpNet> =
+            self.source_prefixes.iter().map(IpNet::trunc).collect();
+        source_prefixes.sort_unstable();
+        source_prefixes.dedup();
         Endpoint {
             kind: self.kind,
             interface: self.interface.clone(),
             addresses,
+            source_prefixes,
             classes: classes
                 .iter()
                 .map(|(id, class)| ((class.list, class.direction), id.clone()))
@@ -72,10 +81,10 @@ impl<'a> EndpointSource<'a> {
     }
 }
 
-/// Without addresses a workload is not there yet. One that asks for foreign source addresses counts as missing, as in
-/// Calico unless its nodes allow that, which ours do not (specification §1.8): what it sends is dropped.
+/// Without addresses a workload is not there yet. One that asks for source prefixes is there for selectors, wherever it
+/// is; its own node treats it as missing unless the node's settings allow that (specification §1.8).
 pub(crate) fn exists(spec: &WorkloadEndpointSpec) -> bool {
-    !spec.addresses.is_empty() && spec.allowed_sources.is_empty()
+    !spec.addresses.is_empty()
 }
 
 fn endpoint_id(kind: &str, id: &ResourceId) -> EndpointId {

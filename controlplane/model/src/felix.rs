@@ -48,6 +48,8 @@ pub struct FelixConfigurationSpec {
     pub allow_ipip_from_workloads: Option<bool>,
     /// UDP port of VXLAN, 1 to 65535.
     pub vxlan_port: Option<u16>,
+    /// True: workloads may have source prefixes beside their addresses. `workloadSourceSpoofing` is `Any`.
+    pub allow_source_prefixes: Option<bool>,
 }
 
 /// Which nodes a FelixConfiguration is for. A node's own wins over a selected one, that over the global one.

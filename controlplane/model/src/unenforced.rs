@@ -32,11 +32,6 @@ pub fn unenforced(resource: &Resource) -> Vec<Unenforced> {
             in_rules(&profile.ingress, &spec.field("ingress"), &mut found);
             in_rules(&profile.egress, &spec.field("egress"), &mut found);
         }
-        Spec::WorkloadEndpoint(endpoint) if !endpoint.allowed_sources.is_empty() => add(
-            &spec.field("allowSpoofedSourcePrefixes"),
-            "nodes let no workload use addresses that are not routed to it; the endpoint would count as missing",
-            &mut found,
-        ),
         Spec::StagedKubernetesNetworkPolicy
         | Spec::GlobalNetworkSet(_)
         | Spec::NetworkSet(_)

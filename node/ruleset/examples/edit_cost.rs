@@ -137,6 +137,7 @@ fn config() -> NodeConfig {
         allow_vxlan_from_workloads: false,
         allow_ipip_from_workloads: false,
         vxlan_port: 4789,
+        allow_source_prefixes: false,
     }
 }
 
@@ -160,6 +161,7 @@ fn view(policies: u16, rules: u16) -> View {
         kind: EndpointKind::Host,
         interface: InterfaceMatch::Any,
         addresses: Vec::new(),
+        source_prefixes: Vec::new(),
         classes: BTreeMap::from([
             ((PolicyList::Normal, Direction::Ingress), inbound.clone()),
             ((PolicyList::Normal, Direction::Egress), outbound.clone()),

@@ -53,6 +53,7 @@ pub(crate) fn view(ports: &[u16], members: &[&str]) -> View {
         kind: EndpointKind::Host,
         interface: InterfaceMatch::Named("eth0".into()),
         addresses: vec![],
+        source_prefixes: Vec::new(),
         classes: BTreeMap::from([
             ((PolicyList::Normal, Direction::Ingress), ids[0].clone()),
             ((PolicyList::Normal, Direction::Egress), ids[1].clone()),
@@ -149,6 +150,7 @@ fn config() -> NodeConfig {
         allow_vxlan_from_workloads: false,
         allow_ipip_from_workloads: false,
         vxlan_port: 4789,
+        allow_source_prefixes: false,
     }
 }
 

@@ -101,4 +101,6 @@ pub struct NodeConfig {
     pub allow_ipip_from_workloads: bool,
     /// UDP port of VXLAN.
     pub vxlan_port: u16,
+    /// Workloads may have source prefixes; otherwise those that have are missing.
+    pub allow_source_prefixes: bool,
 }

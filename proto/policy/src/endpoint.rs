@@ -4,6 +4,7 @@ use crate::{
     class::{Direction, EndpointKind, PolicyList},
     ids::{ClassId, IfName},
 };
+use ipnet::IpNet;
 use std::{collections::BTreeMap, net::IpAddr};
 
 /// How an endpoint names the interface it governs (specification §5.1).
@@ -26,7 +27,18 @@ pub struct Endpoint {
     pub interface: InterfaceMatch,
     /// Expected addresses of a host endpoint, addresses of a workload; sorted.
     pub addresses: Vec<IpAddr>,
+    /// Sources that a workload may use beside its addresses; sorted, host bits zero. Where there are any and the node's
+    /// configuration allows none, the endpoint governs nothing (specification §1.8).
+    pub source_prefixes: Vec<IpNet>,
     /// The class of each list and direction. `Normal` is there for both directions; another list only where policy of
     /// that list and direction selects the endpoint.
     pub classes: BTreeMap<(PolicyList, Direction), ClassId>,
+}
+
+impl Endpoint {
+    /// Whether the address is its own, or in one of its source prefixes.
+    pub fn may_send_from(&self, source: IpAddr) -> bool {
+        self.addresses.contains(&source)
+            || self.source_prefixes.iter().any(|net| net.contains(&source))
+    }
 }

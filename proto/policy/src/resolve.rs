@@ -76,6 +76,11 @@ pub enum Idle {
     /// A workload's interface has no workload prefix.
     #[error("`{0}` has no workload prefix")]
     HostInterface(IfName),
+    /// A workload asks for source prefixes, which the node's configuration allows to nobody.
+    #[error(
+        "it counts as missing: allowSpoofedSourcePrefixes needs a FelixConfiguration with workloadSourceSpoofing Any"
+    )]
+    SourcePrefixes,
     /// Excluded by configuration.
     #[error("interface `{0}` is excluded")]
     Excluded(IfName),
@@ -159,6 +164,11 @@ pub fn resolve(view: &View, environment: &Environment) -> Resolution {
     // Endpoints come in order of their ids, so the first claim is that of the smallest name.
     for (id, endpoint) in &view.endpoints {
         let claimed = match (endpoint.kind, &endpoint.interface) {
+            (EndpointKind::Workload, _)
+                if !endpoint.source_prefixes.is_empty() && !view.config.allow_source_prefixes =>
+            {
+                Err(Idle::SourcePrefixes)
+            }
             (_, InterfaceMatch::Any) => claim_default(&mut resolution, id),
             (EndpointKind::Workload, InterfaceMatch::Named(name)) => {
                 if resolution.is_workload(name) {

@@ -1154,7 +1154,7 @@ pub struct Class {
     pub profiles: ::prost::alloc::vec::Vec<ClassProfile>,
 }
 /// An endpoint of this node. Which interface it governs is resolved on the node.
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Endpoint {
     #[prost(enumeration = "EndpointKind", tag = "1")]
     pub kind: i32,
@@ -1179,6 +1179,10 @@ pub struct Endpoint {
     pub untracked_egress: ::prost::alloc::string::String,
     #[prost(string, tag = "10")]
     pub pre_dnat_ingress: ::prost::alloc::string::String,
+    /// Sources that a workload may use beside its addresses. A node whose configuration does not allow any treats the endpoint as
+    /// missing.
+    #[prost(message, repeated, tag = "11")]
+    pub source_prefixes: ::prost::alloc::vec::Vec<Prefix>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Failsafe {
@@ -1239,6 +1243,9 @@ pub struct NodeConfig {
     pub allow_ipip_from_workloads: bool,
     #[prost(uint32, tag = "16")]
     pub vxlan_port: u32,
+    /// Workloads with source prefixes count; otherwise they are missing.
+    #[prost(bool, tag = "17")]
+    pub allow_source_prefixes: bool,
 }
 /// One member of a set, in canonical form: a prefix for "s:" sets; an address, protocol and port for "p:" sets.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

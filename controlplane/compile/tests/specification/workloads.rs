@@ -124,17 +124,54 @@ fn a_workload_without_addresses_is_not_there_yet() {
     bare(json!(["10.66.0.4"])).accepts(packet());
 }
 
-#[test]
-fn a_workload_that_asks_for_foreign_sources_counts_as_missing() {
+fn spoofing() -> Given {
     let spec = json!({
         "interfaceName": "cali9",
         "profiles": ["open"],
         "ipNetworks": ["10.66.0.4"],
-        "allowSpoofedSourcePrefixes": ["192.0.2.0/24"],
+        "allowSpoofedSourcePrefixes": ["192.0.2.9/24", "fd00:99::/64"],
     });
-    two()
-        .workload("red", "c", spec)
-        .drops(forwarded("cali9", "eth0").at_source("10.66.0.4"));
+    two().workload("red", "c", spec)
+}
+
+#[test]
+fn a_workload_that_asks_for_foreign_sources_counts_as_missing() {
+    let own = || forwarded("cali9", "eth0").at_source("10.66.0.4").to(CLIENT);
+    let foreign = || forwarded("cali9", "eth0").at_source("192.0.2.7").to(CLIENT);
+    spoofing().drops(own()).drops(foreign());
+    spoofing()
+        .felix(json!({"workloadSourceSpoofing": "Disabled"}))
+        .drops(own())
+        .drops(foreign());
+}
+
+#[test]
+fn where_any_source_may_be_asked_for_a_workload_has_those_it_asks_for() {
+    let from = |source| forwarded("cali9", "eth0").at_source(source).to(CLIENT);
+    let from6 = |source| forwarded("cali9", "eth0").at_source(source).to("fd00::9");
+    spoofing()
+        .felix(json!({"workloadSourceSpoofing": "any"}))
+        .accepts(from("10.66.0.4"))
+        .accepts(from("192.0.2.7"))
+        .drops(from("192.0.3.7"))
+        .accepts(from6("fd00:99::7"))
+        .drops(from6("fd00:98::7"))
+        .drops(a_to_b().at_source("192.0.2.7"));
+}
+
+#[test]
+fn a_nodes_own_setting_for_foreign_sources_wins() {
+    let from = || forwarded("cali9", "eth0").at_source("192.0.2.7").to(CLIENT);
+    let own = |value: &str| {
+        let spec = json!({"workloadSourceSpoofing": value});
+        spoofing().resource("FelixConfiguration", "node.n", json!({}), spec)
+    };
+    own("Any")
+        .felix(json!({"workloadSourceSpoofing": "Disabled"}))
+        .accepts(from());
+    own("Disabled")
+        .felix(json!({"workloadSourceSpoofing": "Any"}))
+        .drops(from());
 }
 
 #[test]

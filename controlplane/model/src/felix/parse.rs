@@ -85,6 +85,9 @@ impl RawSpec for RawFelixConfiguration {
             vxlan_port: self
                 .int("vxlanPort")
                 .and_then(|port| u16::try_from(port).ok()),
+            allow_source_prefixes: self
+                .text("workloadSourceSpoofing")
+                .map(|text| text.eq_ignore_ascii_case("any")),
         };
         for name in ["nftablesMarkMask", "iptablesMarkMask"] {
             let bits = self

@@ -277,7 +277,7 @@ pub(super) const SETTINGS: &[Setting] = &[
     ("wireguardMTUV6", ANY, Inert),
     ("wireguardRoutingRulePriority", ANY, Inert),
     ("wireguardThreadingEnabled", Bool, Inert),
-    ("workloadSourceSpoofing", OneOf(&["Disabled", "Any"]), Inert),
+    ("workloadSourceSpoofing", OneOf(&["Disabled", "Any"]), Used),
     ("xdpEnabled", Bool, Inert),
     ("xdpRefreshInterval", Duration, Inert),
 ];

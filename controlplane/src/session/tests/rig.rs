@@ -62,6 +62,7 @@ pub(super) fn world(endpoints: &[(&str, &[(&str, u64)])]) -> ItemTable {
             kind: EndpointKind::Host,
             interface: InterfaceMatch::Named(IfName::new(*name)),
             addresses: Vec::new(),
+            source_prefixes: Vec::new(),
             classes,
         };
         view.endpoints
@@ -90,6 +91,7 @@ pub(super) fn config() -> NodeConfig {
         allow_vxlan_from_workloads: false,
         allow_ipip_from_workloads: false,
         vxlan_port: 4789,
+        allow_source_prefixes: false,
     }
 }
 

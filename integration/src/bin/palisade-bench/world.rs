@@ -94,6 +94,7 @@ pub(crate) fn view(size: Size, clients: &[Ipv4Addr]) -> View {
         kind: EndpointKind::Host,
         interface: InterfaceMatch::Named(IfName::new("eth0")),
         addresses: Vec::new(),
+        source_prefixes: Vec::new(),
         classes: classes
             .iter()
             .map(|(direction, class)| ((PolicyList::Normal, *direction), ClassId::of(class)))
@@ -168,6 +169,7 @@ pub(crate) fn add_stages(view: &mut View) {
         kind: EndpointKind::Workload,
         interface: InterfaceMatch::Named(IfName::new("cali0")),
         addresses: vec![IpAddr::V4(Ipv4Addr::new(10, 66, 0, 2))],
+        source_prefixes: Vec::new(),
         classes: classes.into(),
     };
     view.endpoints.insert(workload, Arc::new(endpoint));
@@ -308,5 +310,6 @@ fn config() -> NodeConfig {
         allow_vxlan_from_workloads: false,
         allow_ipip_from_workloads: false,
         vxlan_port: 4789,
+        allow_source_prefixes: false,
     }
 }

@@ -48,6 +48,8 @@ pub struct WorkloadEndpoint {
     pub ports: Vec<WorkloadPort>,
     #[serde(skip_serializing_if = "absent")]
     pub service_account_name: String,
+    #[serde(skip_serializing_if = "absent")]
+    pub allow_spoofed_source_prefixes: Vec<String>,
 }
 
 /// A port of a workload; without a name it means nothing to policy.

@@ -38,6 +38,8 @@ pub struct Felix {
     #[serde(skip_serializing_if = "absent")]
     pub vxlan_port: Option<u16>,
     #[serde(skip_serializing_if = "absent")]
+    pub workload_source_spoofing: Option<String>,
+    #[serde(skip_serializing_if = "absent")]
     pub log_prefix: Option<String>,
     #[serde(skip_serializing_if = "absent")]
     pub node_selector: MaybeSelector,

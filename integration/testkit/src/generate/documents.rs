@@ -191,6 +191,18 @@ fn workload(dice: &mut Dice) -> Document {
         profiles: profiles(dice),
         ports: (0..dice.below(3)).map(|_| port(dice)).collect(),
         service_account_name: account.unwrap_or_default(),
+        allow_spoofed_source_prefixes: dice
+            .maybe(20, |dice| {
+                let nets = [
+                    "10.0.0.0/24",
+                    "10.0.1.2/24",
+                    "fd00::/64",
+                    "0.0.0.0/0",
+                    "192.0.2.7",
+                ];
+                dice.some(&nets, 3).into_iter().map(str::to_owned).collect()
+            })
+            .unwrap_or_default(),
     };
     spec.profiles.retain(|name| !name.starts_with("kns."));
     spec.profiles.insert(0, format!("kns.{namespace}"));
@@ -291,6 +303,7 @@ fn felix(dice: &mut Dice) -> Document {
         allow_vxlan_packets_from_workloads: dice.maybe(15, |dice| dice.chance(60)),
         allow_ipip_packets_from_workloads: dice.maybe(15, |dice| dice.chance(60)),
         vxlan_port: dice.maybe(10, |dice| dice.pick(&[4789, 8080])),
+        workload_source_spoofing: text(dice, 60, &["Any", "Any", "any", "Disabled"]),
         log_prefix: text(dice, 10, &["palisade-%t", "x"]),
         node_selector: None,
     };

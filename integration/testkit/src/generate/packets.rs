@@ -63,7 +63,10 @@ impl<'a> Target<'a> {
             }
             Body::WorkloadEndpoint(spec) => {
                 let nets: Vec<IpNet> = spec.ip_networks.iter().filter_map(net).collect();
-                let addresses = nets.iter().map(IpNet::addr).collect();
+                let spoofs = spec.allow_spoofed_source_prefixes.iter().filter_map(net);
+                let spoofs = spoofs.filter(|net| net.prefix_len() > 0);
+                let addresses = nets.iter().copied().chain(spoofs);
+                let addresses = addresses.map(|net| net.addr()).collect();
                 self.workloads.push((&spec.interface_name, addresses));
                 self.nets.extend(nets);
                 for port in &spec.ports {

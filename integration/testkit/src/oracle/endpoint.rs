@@ -27,6 +27,8 @@ pub struct Endpoint {
     pub interface: String,
     /// Expected addresses, or the addresses of the workload.
     pub addresses: Vec<IpAddr>,
+    /// What a workload may send from beside its addresses.
+    pub spoofs: Vec<IpNet>,
     /// Orchestrator, workload (which is one of its namespace) and endpoint: the first in this order has the interface.
     pub order: (String, String, String, String),
 }
@@ -107,6 +109,7 @@ impl Known {
                     node: spec.node.clone(),
                     interface: spec.interface_name.clone(),
                     addresses: spec.expected_ips.clone(),
+                    spoofs: Vec::new(),
                     order: Default::default(),
                 });
             }
@@ -140,6 +143,11 @@ impl Known {
                     node: spec.node.clone(),
                     interface: spec.interface_name.clone(),
                     addresses,
+                    spoofs: spec
+                        .allow_spoofed_source_prefixes
+                        .iter()
+                        .filter_map(|text| net(text))
+                        .collect(),
                     order: (
                         spec.orchestrator.clone(),
                         metadata.namespace.clone(),
@@ -211,11 +219,12 @@ impl Oracle {
         self.known.endpoints.iter().filter(mine)
     }
 
-    /// The workload behind an interface.
+    /// The workload behind an interface. One that would spoof where nobody may is missing (§1.8).
     pub(super) fn workload(&self, interface: &str) -> Option<&Endpoint> {
         let node = &self.machine.node;
         let mine = |ep: &&Endpoint| !ep.is_host && ep.node == *node && ep.interface == interface;
-        let all = self.known.endpoints.iter().filter(mine);
+        let there = |ep: &&Endpoint| ep.spoofs.is_empty() || self.settings.source_spoofing;
+        let all = self.known.endpoints.iter().filter(mine).filter(there);
         all.min_by_key(|ep| &ep.order)
     }
 }

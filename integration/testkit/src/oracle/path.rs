@@ -238,6 +238,7 @@ impl Walk<'_> {
             }
             None => self.deny(Stage::UntrackedIn, Reason::UnknownWorkload),
             Some(endpoint) if endpoint.addresses.contains(&packet.source) => Ok(()),
+            Some(endpoint) if endpoint.spoofs.iter().any(|n| n.contains(&packet.source)) => Ok(()),
             Some(_) => self.deny(Stage::UntrackedIn, Reason::Spoofed),
         }
     }

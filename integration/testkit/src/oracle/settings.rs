@@ -16,6 +16,7 @@ pub(super) struct Settings {
     pub(super) vxlan_from_workloads: bool,
     pub(super) ipip_from_workloads: bool,
     pub(super) vxlan_port: u16,
+    pub(super) source_spoofing: bool,
     pub(super) exempt: Exempt,
 }
 
@@ -115,6 +116,7 @@ pub(super) fn of_node(world: &World) -> Settings {
             .iter()
             .find_map(|felix| felix.vxlan_port)
             .unwrap_or(4789),
+        source_spoofing: is(text(|felix| &felix.workload_source_spoofing), "any"),
         exempt: exempt(world),
     }
 }

@@ -1,21 +1,25 @@
 //! Workloads: where they may send from, their way to the host, their interfaces without endpoint, tunnels.
 
-use super::{Lowering, accept, exempt, part::immutable, rule};
+use super::{
+    Lowering, accept, exempt,
+    part::{immutable, nets_test},
+    rule,
+};
 use crate::{
     ir::{
-        ChainName, Element, End, Expression, IcmpTest, Key, Rule, Set, SetName, Shape, Value,
-        Verdict,
+        ChainName, Element, End, Expression, IcmpTest, Key, Map, Rule, Set, SetName, Shape, Table,
+        Value, Verdict,
     },
     stage::Dispatch,
 };
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use palisade_policy::{
     config::EndpointToHostAction,
-    rule::{Family, Protocol},
+    rule::{Family, Protocol, family_of},
     rule_id::{self, Exemption},
 };
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     net::{Ipv4Addr, Ipv6Addr},
     sync::Arc,
 };
@@ -56,6 +60,7 @@ impl Lowering<'_> {
                 Expression::Verdict(Verdict::Accept),
             ]));
         }
+        rules.extend(self.source_prefixes());
         // Who has no address yet asks for one.
         rules.push(rule([
             Expression::Family(Family::V4),
@@ -81,6 +86,39 @@ impl Lowering<'_> {
         let name = ChainName::new("source_check");
         self.regular(&name, rules);
         self.per_prefix(Dispatch::INPUT, &rule([goto(name)]))
+    }
+
+    /// After the addresses: few workloads have prefixes, and they ask for one chain more only where no address matched.
+    fn source_prefixes(&mut self) -> Option<Rule> {
+        let mut elements = BTreeMap::new();
+        for (interface, id) in &self.resolution.workloads {
+            let endpoint = self.view.endpoints.get(id);
+            let prefixes = endpoint.map_or(&[][..], |endpoint| &endpoint.source_prefixes);
+            let families = [Family::V4, Family::V6];
+            let used = families
+                .iter()
+                .filter(|family| **family == Family::V4 || self.view.config.ipv6);
+            let rules: Vec<Rule> = used
+                .filter_map(|family| prefix_rule(&mut self.table, *family, prefixes))
+                .collect();
+            if !rules.is_empty() {
+                let chain = immutable(&mut self.table, "prefixes", "source_check", rules);
+                let interface = Element::single(Value::Interface(interface.clone()));
+                elements.insert(interface, Verdict::Jump(chain));
+            }
+        }
+        if elements.is_empty() {
+            return None;
+        }
+        let map = SetName::new("sources_if");
+        let content = Map {
+            shape: Shape::Interface,
+            interval: false,
+            elements,
+        };
+        self.table.maps.insert(map.clone(), Arc::new(content));
+        let key = Key::Interface(Dispatch::INPUT.side);
+        Some(rule([Expression::VerdictMap { key, map }]))
     }
 
     fn sources(&self, family: Family) -> BTreeSet<Element> {
@@ -188,6 +226,22 @@ impl Lowering<'_> {
         };
         self.resolution.workload_prefixes.iter().map(rule).collect()
     }
+}
+
+/// Accepts what comes from the prefixes of a family; `None` where there are none.
+fn prefix_rule(part: &mut Table, family: Family, prefixes: &[IpNet]) -> Option<Rule> {
+    let nets: Vec<IpNet> = prefixes
+        .iter()
+        .filter(|net| family_of(net) == family)
+        .copied()
+        .collect();
+    if nets.is_empty() {
+        return None;
+    }
+    let mut expressions = vec![Expression::Family(family)];
+    expressions.extend(nets_test(part, family, End::Source, &nets, false));
+    expressions.push(Expression::Verdict(Verdict::Accept));
+    Some(Rule::new(expressions))
 }
 
 const fn goto(chain: ChainName) -> Expression {

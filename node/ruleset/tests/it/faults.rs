@@ -102,6 +102,7 @@ fn world() -> View {
             kind,
             interface: InterfaceMatch::Named(interface.into()),
             addresses: vec!["10.0.0.2".parse().expect("an address")],
+            source_prefixes: Vec::new(),
             classes,
         };
         view.endpoints.insert(id.into(), Arc::new(endpoint));

@@ -120,6 +120,21 @@ fn a_workload_has_stages_of_its_own() {
 }
 
 #[test]
+fn a_workload_with_source_prefixes_has_a_chain_of_them() {
+    let mut view = small_view();
+    add_workload(&mut view);
+    let mut endpoint = (*view.endpoints[&"wep/w0".into()]).clone();
+    endpoint.source_prefixes = ["192.0.2.0/24", "198.51.100.0/24", "fd00:99::/64"]
+        .map(|net| net.parse().expect("a prefix"))
+        .into();
+    view.endpoints.insert("wep/w0".into(), Arc::new(endpoint));
+    let mut config = node_config();
+    config.allow_source_prefixes = true;
+    view.config = Arc::new(config);
+    golden("workload_prefixes", &view);
+}
+
+#[test]
 fn untracked_policy_marks_and_keeps_failsafes_both_ways() {
     let mut view = small_view();
     add_list(&mut view, PolicyList::Untracked, Direction::Ingress);

@@ -42,6 +42,7 @@ pub(crate) fn node_config() -> NodeConfig {
         allow_vxlan_from_workloads: false,
         allow_ipip_from_workloads: false,
         vxlan_port: 4789,
+        allow_source_prefixes: false,
     }
 }
 
@@ -141,6 +142,7 @@ pub(crate) fn view(policies: Vec<(String, Policy)>, profiles: Vec<ClassProfile>)
         kind: EndpointKind::Host,
         interface: InterfaceMatch::Named("eth0".into()),
         addresses: Vec::new(),
+        source_prefixes: Vec::new(),
         classes: classes.iter().map(of).collect(),
     };
     View {
@@ -245,6 +247,7 @@ pub(crate) fn add_workload(view: &mut View) {
         kind: EndpointKind::Workload,
         interface: InterfaceMatch::Named("cali1".into()),
         addresses: vec![address("10.66.0.2"), address("fd00:66::2")],
+        source_prefixes: Vec::new(),
         classes,
     };
     view.endpoints.insert("wep/w0".into(), Arc::new(endpoint));

@@ -23,6 +23,7 @@ const CONFIG: fn() -> NodeConfig = || NodeConfig {
     allow_vxlan_from_workloads: false,
     allow_ipip_from_workloads: false,
     vxlan_port: 4789,
+    allow_source_prefixes: false,
 };
 
 /// `name`: an interface, `*`, or nothing for a match by address.
@@ -39,6 +40,7 @@ fn endpoint(id: &str, name: &str, addresses: &[&str]) -> (EndpointId, Arc<Endpoi
             name => InterfaceMatch::Named(name.into()),
         },
         addresses: addresses.iter().map(|a| address(a)).collect(),
+        source_prefixes: Vec::new(),
         classes: BTreeMap::new(),
     };
     (id.into(), Arc::new(endpoint))
@@ -306,4 +308,27 @@ fn an_endpoint_that_governs_nothing_has_its_status_to_say_so() {
         endpoint("hep/b", "", &["10.0.0.1"]),
     ]);
     assert!(told(&all, &machine(&[("eth0", &["10.0.0.5"])])).is_empty());
+}
+
+#[test]
+fn a_workload_with_source_prefixes_is_missing_unless_the_node_allows_any() {
+    let (id, with) = endpoint("wep/red/n-vm-a-eth0", "cali1", &["10.66.0.2"]);
+    let with = Endpoint {
+        source_prefixes: vec!["192.0.2.0/24".parse().expect("a prefix")],
+        ..(*with).clone()
+    };
+    let second = endpoint("wep/red/n-vm-b-eth0", "cali1", &["10.66.0.3"]);
+    let second_id = second.0.clone();
+    let mut view = view(&[(id.clone(), Arc::new(with)), second]);
+    let machine = machine(&[("cali1", &[])]);
+    let missing = EndpointState::Error(Idle::SourcePrefixes);
+    assert_eq!(state(&view, &machine, id.as_str()), missing);
+    let governor = |view: &View| resolve(view, &machine).workloads[&"cali1".into()].clone();
+    assert_eq!(governor(&view), second_id, "the missing one claims nothing");
+    view.config = Arc::new(NodeConfig {
+        allow_source_prefixes: true,
+        ..CONFIG()
+    });
+    assert_eq!(state(&view, &machine, id.as_str()), EndpointState::Up);
+    assert_eq!(governor(&view), id);
 }

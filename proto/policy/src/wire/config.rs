@@ -53,6 +53,7 @@ pub(super) fn encode(config: &NodeConfig) -> v1::NodeConfig {
         allow_vxlan_from_workloads: config.allow_vxlan_from_workloads,
         allow_ipip_from_workloads: config.allow_ipip_from_workloads,
         vxlan_port: config.vxlan_port.into(),
+        allow_source_prefixes: config.allow_source_prefixes,
     }
 }
 
@@ -103,6 +104,7 @@ pub(super) fn decode(message: v1::NodeConfig) -> Field<NodeConfig> {
         allow_vxlan_from_workloads: message.allow_vxlan_from_workloads,
         allow_ipip_from_workloads: message.allow_ipip_from_workloads,
         vxlan_port: number("vxlan_port", message.vxlan_port, 1, 65535)?,
+        allow_source_prefixes: message.allow_source_prefixes,
     })
 }
 

@@ -2,7 +2,7 @@
 
 use super::{
     Field,
-    address::{decode_address, encode_address},
+    address::{decode_address, decode_prefix, encode_address, encode_prefix},
     class::{decode_kind, encode_kind},
     fault, interface_name, list, text,
 };
@@ -41,6 +41,7 @@ pub(super) fn encode(endpoint: &Endpoint) -> v1::Endpoint {
         untracked_ingress: class(PolicyList::Untracked, Direction::Ingress),
         untracked_egress: class(PolicyList::Untracked, Direction::Egress),
         pre_dnat_ingress: class(PolicyList::PreDnat, Direction::Ingress),
+        source_prefixes: endpoint.source_prefixes.iter().map(encode_prefix).collect(),
     }
 }
 
@@ -59,6 +60,8 @@ pub(super) fn decode(message: v1::Endpoint) -> Field<Endpoint> {
         decode_address("", &bytes)
     })?;
     addresses.sort_unstable();
+    let mut source_prefixes = list("source_prefixes", message.source_prefixes, decode_prefix)?;
+    source_prefixes.sort_unstable();
     let mut classes = BTreeMap::new();
     for (field, id, list, direction) in [
         (
@@ -116,6 +119,7 @@ pub(super) fn decode(message: v1::Endpoint) -> Field<Endpoint> {
         kind,
         interface,
         addresses,
+        source_prefixes,
         classes,
     })
 }

@@ -165,6 +165,7 @@ fn small() -> View {
                 kind: EndpointKind::Host,
                 interface: InterfaceMatch::Any,
                 addresses: Vec::new(),
+                source_prefixes: Vec::new(),
                 classes: classes
                     .iter()
                     .map(|c| ((c.list, c.direction), ClassId::of(c)))

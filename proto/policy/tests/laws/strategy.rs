@@ -201,23 +201,28 @@ fn endpoint() -> impl Strategy<Value = (Endpoint, Vec<Class>)> {
     (
         interface,
         vec(address(), 0..3),
+        vec(net(), 0..3),
         class(Direction::Ingress),
         class(Direction::Egress),
     )
-        .prop_map(|(interface, mut addresses, ingress, egress)| {
-            addresses.sort_unstable();
-            let classes = [&ingress, &egress]
-                .into_iter()
-                .map(|class| ((class.list, class.direction), ClassId::of(class)))
-                .collect();
-            let endpoint = Endpoint {
-                kind: EndpointKind::Host,
-                interface,
-                addresses,
-                classes,
-            };
-            (endpoint, vec![ingress, egress])
-        })
+        .prop_map(
+            |(interface, mut addresses, mut source_prefixes, ingress, egress)| {
+                addresses.sort_unstable();
+                source_prefixes.sort_unstable();
+                let classes = [&ingress, &egress]
+                    .into_iter()
+                    .map(|class| ((class.list, class.direction), ClassId::of(class)))
+                    .collect();
+                let endpoint = Endpoint {
+                    kind: EndpointKind::Host,
+                    interface,
+                    addresses,
+                    source_prefixes,
+                    classes,
+                };
+                (endpoint, vec![ingress, egress])
+            },
+        )
 }
 
 pub(crate) fn config() -> impl Strategy<Value = NodeConfig> {
@@ -257,6 +262,7 @@ pub(crate) fn config() -> impl Strategy<Value = NodeConfig> {
                 allow_vxlan_from_workloads: false,
                 allow_ipip_from_workloads: false,
                 vxlan_port: 4789,
+                allow_source_prefixes: some,
             }
         },
     )

@@ -41,6 +41,7 @@ pub(super) fn nothing() -> View {
             allow_vxlan_from_workloads: false,
             allow_ipip_from_workloads: false,
             vxlan_port: 4789,
+            allow_source_prefixes: false,
         }),
         endpoints: BTreeMap::new(),
         classes: BTreeMap::new(),
@@ -110,6 +111,7 @@ pub(super) fn endpoint(view: &mut View, interface: &str, addresses: &[&str], lis
             .iter()
             .map(|address| address.parse().expect("an address"))
             .collect(),
+        source_prefixes: Vec::new(),
         classes,
     };
     view.endpoints.insert(

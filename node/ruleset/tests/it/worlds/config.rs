@@ -42,11 +42,15 @@ pub(crate) fn config() -> impl Strategy<Value = NodeConfig> {
         prop::bool::weighted(0.5),
         (any::<bool>(), any::<bool>()),
         select(vec![&["cali"][..], &["cali"], &["cali", "eth3"], &[]]),
-        select(vec![0xffff_0000, 0x0000_f1f0]),
+        (
+            select(vec![0xffff_0000, 0x0000_f1f0]),
+            prop::bool::weighted(0.8),
+        ),
     )
         .prop_map(
-            |(failsafes, exempt, flags, to_host, limited, tunnels, prefixes, mark_mask)| {
+            |(failsafes, exempt, flags, to_host, limited, tunnels, prefixes, rest)| {
                 let (failsafe_inbound, failsafe_outbound) = failsafes;
+                let (mark_mask, allow_source_prefixes) = rest;
                 let (reject, accept_invalid, ipv6) = flags;
                 NodeConfig {
                     failsafe_inbound,
@@ -76,6 +80,7 @@ pub(crate) fn config() -> impl Strategy<Value = NodeConfig> {
                     allow_vxlan_from_workloads: tunnels.0,
                     allow_ipip_from_workloads: tunnels.1,
                     vxlan_port: 443,
+                    allow_source_prefixes,
                 }
             },
         )

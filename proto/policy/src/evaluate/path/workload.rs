@@ -13,14 +13,14 @@ use crate::{
 use std::net::{IpAddr, Ipv4Addr};
 
 impl Journey<'_> {
-    /// A workload sends from its own addresses, and besides only what has no address yet or stays on the link.
+    /// A workload sends from its own addresses and from prefixes it was given, and besides only what has no address yet or stays on the link.
     ///
     /// With no workload at all there is nothing to compare with: later stages deny what unknown interfaces send.
     pub(super) fn check_source(&mut self, interface: &IfName) -> Go {
         let resolution = &self.evaluator.resolution;
         let own = resolution.workloads.get(interface).is_some_and(|id| {
             let endpoint = self.evaluator.view.endpoints.get(id);
-            endpoint.is_some_and(|endpoint| endpoint.addresses.contains(&self.packet.source))
+            endpoint.is_some_and(|endpoint| endpoint.may_send_from(self.packet.source))
         });
         if own || resolution.workloads.is_empty() || self.original.is_link_bound() {
             return Go::Continue(());
