@@ -11,6 +11,7 @@ mod problems;
 mod profiles;
 mod read;
 mod stored;
+mod untracked;
 mod watch;
 mod write;
 

@@ -23,5 +23,6 @@ mod world;
 
 pub use incremental::{Affected, Compiler, NodeView};
 pub use object::effective_labels;
+pub use policy::policy_subject;
 pub use scratch::compile;
 pub use world::World;

@@ -98,6 +98,11 @@ impl<'a> PolicySource<'a> {
     }
 }
 
+/// What a policy selects, by all its selectors; `None` for other resources, and for a staged deletion.
+pub fn policy_subject(resource: &Resource) -> Option<Selector> {
+    PolicySource::of(resource).map(|policy| policy.subject())
+}
+
 /// The item of a policy resource; `None` for other kinds.
 pub(crate) fn policy_id(id: &ResourceId) -> Option<PolicyId> {
     let short = short(id.kind)?;

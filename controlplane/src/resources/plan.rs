@@ -6,7 +6,8 @@ use super::{
 };
 use bytes::Bytes;
 use palisade_model::{
-    ApiVersion, DEFAULT_ALLOW_PROFILE, Decoded, Kind, Name, Problem, ResourceId, Unenforced,
+    ApiVersion, DEFAULT_ALLOW_PROFILE, Decoded, Kind, Name, Problem, Resource, ResourceId,
+    Unenforced,
 };
 use palisade_store::{Compare, KeyValue, Op};
 use serde_json::Value;
@@ -134,6 +135,16 @@ impl Document {
             index,
             decoded,
         }
+    }
+
+    /// The resource that it is.
+    pub(super) fn resource(&self) -> &Resource {
+        &self.decoded.resource
+    }
+
+    /// A field of it, for a refusal.
+    pub(super) fn field(&self, path: &str) -> String {
+        field(self.index, path)
     }
 
     /// The tier that a policy belongs to.

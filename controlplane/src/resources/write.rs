@@ -3,7 +3,7 @@
 use super::{
     Resources,
     plan::{self, Document, Step, Verb},
-    stored,
+    stored, untracked,
 };
 use crate::failure::{contended, of_store};
 use futures_util::future::try_join_all;
@@ -111,7 +111,13 @@ impl Resources {
         dry_run: bool,
         also: &[Compare],
     ) -> Result<Written, Status> {
-        let _shared = self.referents.read().await;
+        let (_exclusive, _shared);
+        if untracked::concerns(documents) {
+            _exclusive = self.referents.write().await;
+            self.refuse_untracked_default(documents).await?;
+        } else {
+            _shared = self.referents.read().await;
+        }
         for _ in 0..ATTEMPTS {
             let (steps, mut txn) = self.plan(documents, verb).await?;
             // Nothing to do is true of what was read, at whatever revision the store is by now.

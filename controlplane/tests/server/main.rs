@@ -7,3 +7,4 @@ mod nodes;
 mod process;
 mod resources;
 mod security;
+mod untracked;
