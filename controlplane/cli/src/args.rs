@@ -1,5 +1,9 @@
 //! The grammar of the command line.
 
+mod registered;
+
+pub(crate) use registered::{Identity, Namespace, NamespaceDefault};
+
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
@@ -44,6 +48,12 @@ pub(crate) enum Command {
     /// Join tokens for nodes.
     #[command(subcommand)]
     Token(Token),
+    /// Namespaces, as orchestrators register them: namespaceSelector sees their labels.
+    #[command(subcommand)]
+    Namespace(Namespace),
+    /// Identities (service accounts) in namespaces: serviceAccounts of rules and serviceAccountSelector see them.
+    #[command(subcommand)]
+    Identity(Identity),
     /// Show what every node should enforce and does enforce.
     Nodes(Nodes),
     /// Show how the control plane is.

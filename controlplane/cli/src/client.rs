@@ -2,7 +2,8 @@
 
 use crate::{args::Args, context::Context, failure::Failure};
 use palisade_proto::v1::{
-    analysis_service_client::AnalysisServiceClient, observe_service_client::ObserveServiceClient,
+    analysis_service_client::AnalysisServiceClient,
+    namespace_service_client::NamespaceServiceClient, observe_service_client::ObserveServiceClient,
     resource_service_client::ResourceServiceClient, token_service_client::TokenServiceClient,
 };
 use std::time::Duration;
@@ -63,6 +64,10 @@ impl Client {
 
     pub(crate) fn tokens(&self) -> TokenServiceClient<Channel> {
         TokenServiceClient::new(self.channel.clone())
+    }
+
+    pub(crate) fn namespaces(&self) -> NamespaceServiceClient<Channel> {
+        NamespaceServiceClient::new(self.channel.clone()).max_decoding_message_size(MAX_ANSWER)
     }
 
     pub(crate) fn observe(&self) -> ObserveServiceClient<Channel> {

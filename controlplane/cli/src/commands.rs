@@ -3,6 +3,8 @@
 mod delete;
 mod explain;
 mod get;
+mod identity;
+mod namespace;
 mod nodes;
 mod selector;
 mod token;
@@ -26,6 +28,8 @@ pub(crate) async fn run(args: Args) -> Result<u8, Failure> {
         Command::Validate(files) => validate::run(files),
         Command::Selector(selector) => selector::run(&args, selector).await,
         Command::Token(token) => token::run(&args, token).await,
+        Command::Namespace(namespace) => namespace::run(&args, namespace).await,
+        Command::Identity(identity) => identity::run(&args, identity).await,
         Command::Nodes(nodes) => nodes::nodes(&args, nodes).await,
         Command::Status(status) => nodes::status(&args, status).await,
         Command::Explain(explain) => explain::run(&args, explain).await,

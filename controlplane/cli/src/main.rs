@@ -12,6 +12,7 @@ mod commands;
 mod context;
 mod failure;
 mod input;
+mod labels;
 mod output;
 mod problems;
 mod status;

@@ -282,3 +282,71 @@ async fn what_nothing_here_enforces_is_refused_with_its_reason() {
     }
     plane.server.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn namespaces_and_identities_are_registered_shown_and_deleted() {
+    let plane = Plane::start().await;
+    let create = [
+        "namespace",
+        "create",
+        "shop",
+        "--labels",
+        "team=red,env=prod",
+    ];
+    assert_eq!(plane.out(&create).await, "kns.shop\n");
+    let denies = ["namespace", "create", "lab", "--default", "deny"];
+    assert_eq!(plane.out(&denies).await, "kns.lab\n");
+    let create = ["identity", "create", "shop/web", "--labels", "tier=front"];
+    assert_eq!(plane.out(&create).await, "ksa.shop.web\n");
+
+    let table = plane.out(&["namespace", "list"]).await;
+    assert_eq!(
+        table,
+        "NAME   DEFAULT   LABELS\nlab    deny\nshop   allow     env=prod,team=red\n"
+    );
+    let json = plane
+        .out(&["identity", "list", "-n", "shop", "-o", "json"])
+        .await;
+    let json: Value = serde_json::from_str(&json).expect("JSON");
+    let web = serde_json::json!({"namespace": "shop", "name": "web", "labels": {"tier": "front"}});
+    assert_eq!(json, serde_json::json!([web]));
+    let elsewhere = ["identity", "list", "-n", "lab", "-o", "name"];
+    assert_eq!(plane.out(&elsewhere).await, "");
+    let kept = plane
+        .out(&["get", "profile", "kns.shop", "-o", "json"])
+        .await;
+    let kept: Value = serde_json::from_str(&kept).expect("JSON");
+    assert_eq!(kept["spec"]["labelsToApply"]["pcns.team"], "red");
+
+    // Created again, it is replaced.
+    plane.out(&["namespace", "create", "shop"]).await;
+    let table = plane.out(&["namespace", "list"]).await;
+    assert!(table.contains("shop   allow\n"), "{table}");
+
+    let deleted = plane.out(&["namespace", "delete", "shop"]).await;
+    assert_eq!(deleted, "namespace `shop` deleted\n");
+    assert_eq!(plane.out(&["identity", "list", "-o", "name"]).await, "");
+    plane.server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_not_registered_or_not_a_name_is_refused() {
+    let plane = Plane::start().await;
+    for (words, code, what) in [
+        (&["namespace", "create", "a.b"][..], 2, "not a namespace"),
+        (
+            &["namespace", "create", "a", "--labels", "x"],
+            2,
+            "not a label",
+        ),
+        (&["namespace", "delete", "gone"], 6, "gone"),
+        (&["identity", "create", "gone/web"], 2, "gone"),
+        (&["identity", "create", "web"], 2, "NAMESPACE/NAME"),
+        (&["identity", "delete", "gone/web"], 6, "gone"),
+    ] {
+        let ran = plane.run(words).await;
+        assert_eq!(ran.code, code, "{words:?}: {}", ran.err);
+        assert!(ran.err.contains(what), "{words:?}: {}", ran.err);
+    }
+    plane.server.stop().await;
+}
