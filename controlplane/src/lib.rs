@@ -7,6 +7,7 @@
 //! * [`hub`], [`session`], [`node_sync`] — from views to nodes; `session` is pure;
 //! * [`enrollment`], [`tokens`] — how a machine becomes a node;
 //! * [`namespaces`] — what orchestrators register;
+//! * [`flows`] — records from nodes;
 //! * [`observe`], [`analysis`], [`http`] — what is so, and why.
 #![forbid(unsafe_code)]
 
@@ -17,6 +18,7 @@ pub mod compiler;
 pub mod config;
 pub mod enrollment;
 mod failure;
+pub mod flows;
 pub mod http;
 pub mod hub;
 pub mod namespaces;

@@ -7,6 +7,7 @@ use crate::{
     compiler::{CompilerTask, RunningCompiler},
     config::Config,
     enrollment::Enrollment,
+    flows::Flows,
     http::Health,
     hub::Hub,
     namespaces::Namespaces,
@@ -23,7 +24,7 @@ use palisade_policy::view::Epoch;
 use palisade_proto::v1::{
     analysis_service_server::AnalysisServiceServer,
     certificate_service_server::CertificateServiceServer,
-    enrollment_service_server::EnrollmentServiceServer,
+    enrollment_service_server::EnrollmentServiceServer, flow_service_server::FlowServiceServer,
     namespace_service_server::NamespaceServiceServer,
     node_sync_service_server::NodeSyncServiceServer, observe_service_server::ObserveServiceServer,
     resource_service_server::ResourceServiceServer, token_service_server::TokenServiceServer,
@@ -40,6 +41,8 @@ const LARGEST_REQUEST: usize = 72 << 20;
 const LARGEST_ANSWER: usize = 256 << 20;
 /// Largest message of a node: an inventory.
 const LARGEST_FROM_NODE: usize = 32 << 20;
+/// Largest message of a report of flows.
+const LARGEST_REPORT: usize = 1 << 20;
 /// Largest message on the enrolment port: a token and a request for a certificate.
 const LARGEST_ENROLLMENT: usize = 64 << 10;
 /// Streams that one connection may have open.
@@ -276,6 +279,7 @@ fn api_services(mut builder: Tonic<Layers>, parts: &Parts) -> anyhow::Result<Api
         hub: Arc::clone(hub),
         store: Arc::clone(store),
     });
+    let flows = FlowServiceServer::new(Flows::default()).max_decoding_message_size(LARGEST_REPORT);
     Ok(builder
         .add_service(reflection)
         .add_service(resources)
@@ -284,6 +288,7 @@ fn api_services(mut builder: Tonic<Layers>, parts: &Parts) -> anyhow::Result<Api
         .add_service(observe)
         .add_service(tokens)
         .add_service(analysis)
+        .add_service(flows)
         .add_service(CertificateServiceServer::new(parts.enrollment())))
 }
 

@@ -58,6 +58,8 @@ pub(crate) enum Command {
     Nodes(Nodes),
     /// Show how the control plane is.
     Status(StatusArgs),
+    /// Show what happens to packets, as nodes report it.
+    Flows(Flows),
     /// Say what a node does with a new packet, and why. Exit 0 allowed, 3 denied.
     Explain(Explain),
     /// Print the version.
@@ -222,6 +224,23 @@ pub(crate) struct Nodes {
 #[derive(ClapArgs)]
 pub(crate) struct StatusArgs {
     /// Output: table, yaml or json.
+    #[arg(short, long, value_enum, default_value = "table")]
+    pub(crate) output: Format,
+}
+
+/// Which flows to show.
+#[derive(ClapArgs)]
+pub(crate) struct Flows {
+    /// Go on with new ones.
+    #[arg(short, long)]
+    pub(crate) follow: bool,
+    /// Of this node only.
+    #[arg(long, value_name = "NODE")]
+    pub(crate) node: Option<String>,
+    /// How many of the latest to begin with, at most 10000.
+    #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u32).range(..=10_000))]
+    pub(crate) last: u32,
+    /// Output: table (one line each) or json (one object a line).
     #[arg(short, long, value_enum, default_value = "table")]
     pub(crate) output: Format,
 }

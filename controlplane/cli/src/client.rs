@@ -2,7 +2,7 @@
 
 use crate::{args::Args, context::Context, failure::Failure};
 use palisade_proto::v1::{
-    analysis_service_client::AnalysisServiceClient,
+    analysis_service_client::AnalysisServiceClient, flow_service_client::FlowServiceClient,
     namespace_service_client::NamespaceServiceClient, observe_service_client::ObserveServiceClient,
     resource_service_client::ResourceServiceClient, token_service_client::TokenServiceClient,
 };
@@ -68,6 +68,10 @@ impl Client {
 
     pub(crate) fn namespaces(&self) -> NamespaceServiceClient<Channel> {
         NamespaceServiceClient::new(self.channel.clone()).max_decoding_message_size(MAX_ANSWER)
+    }
+
+    pub(crate) fn flows(&self) -> FlowServiceClient<Channel> {
+        FlowServiceClient::new(self.channel.clone()).max_decoding_message_size(MAX_ANSWER)
     }
 
     pub(crate) fn observe(&self) -> ObserveServiceClient<Channel> {

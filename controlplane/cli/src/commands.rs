@@ -2,6 +2,7 @@
 
 mod delete;
 mod explain;
+mod flows;
 mod get;
 mod identity;
 mod namespace;
@@ -32,6 +33,7 @@ pub(crate) async fn run(args: Args) -> Result<u8, Failure> {
         Command::Identity(identity) => identity::run(&args, identity).await,
         Command::Nodes(nodes) => nodes::nodes(&args, nodes).await,
         Command::Status(status) => nodes::status(&args, status).await,
+        Command::Flows(flows) => flows::run(&args, flows).await,
         Command::Explain(explain) => explain::run(&args, explain).await,
         Command::Version => {
             println!("palisadectl {}", env!("CARGO_PKG_VERSION"));

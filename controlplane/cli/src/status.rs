@@ -44,7 +44,8 @@ fn state(node: &NodeStatus) -> String {
     }
 }
 
-fn address(bytes: &[u8]) -> String {
+/// Four or sixteen bytes as an address; others as hex.
+pub(crate) fn address(bytes: &[u8]) -> String {
     if let Ok(v4) = <[u8; 4]>::try_from(bytes) {
         IpAddr::from(v4).to_string()
     } else if let Ok(v6) = <[u8; 16]>::try_from(bytes) {

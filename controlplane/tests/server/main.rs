@@ -1,5 +1,6 @@
 //! A control plane as its users meet it: real TLS on loopback, a real store, nodes that apply what they are sent.
 
+mod flows;
 mod harness;
 mod kinds;
 mod namespaces;
