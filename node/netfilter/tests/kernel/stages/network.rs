@@ -6,7 +6,7 @@ use std::{
     net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket},
     sync::mpsc::{Receiver, Sender, channel},
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 type Job = Box<dyn FnOnce() + Send>;
@@ -93,7 +93,7 @@ impl Place {
             [0; 16].into()
         };
         let local = SocketAddr::new(wildcard, packet.arrives_at);
-        let receiver = self.there(move || UdpSocket::bind(local).expect("a socket"));
+        let receiver = self.there(move || bound(local));
         from.there(move || {
             let sender = UdpSocket::bind(packet.from).expect("the sender's address");
             match sender.send_to(b"?", packet.to) {
@@ -144,5 +144,17 @@ impl Datagram {
     pub(super) const fn arrives_at(mut self, port: u16) -> Self {
         self.arrives_at = port;
         self
+    }
+}
+
+/// A socket there. What another test starts holds on to our descriptors for a moment, and so to their ports.
+fn bound(local: SocketAddr) -> UdpSocket {
+    let deadline = Instant::now() + LONG;
+    loop {
+        match UdpSocket::bind(local) {
+            Ok(socket) => return socket,
+            Err(err) if err.kind() == ErrorKind::AddrInUse && Instant::now() < deadline => {}
+            Err(err) => panic!("{local}: {err}"),
+        }
     }
 }
