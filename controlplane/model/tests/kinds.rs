@@ -283,6 +283,20 @@ fn what_is_not_enforced_is_named_by_field() {
         })
     };
     let of = |document: &Value| unenforced(&decode(document).expect("valid").resource);
+    let asks = |rule: Value| {
+        let document = json!({"apiVersion": "palisade.dev/v1", "kind": "GlobalNetworkPolicy",
+            "metadata": {"name": "p"}, "spec": {"ingress": [rule]}});
+        let found = of(&document);
+        found
+            .iter()
+            .map(|found| found.path.to_string())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(
+        asks(json!({"action": "Allow", "plugin": {"name": "x"}})),
+        ["spec.ingress[0].plugin"]
+    );
+    assert!(asks(json!({"action": "Allow"})).is_empty());
     assert_eq!(of(&workload(json!([]))), []);
     assert_eq!(of(&workload(json!(["192.0.2.0/24"]))), []);
 }
