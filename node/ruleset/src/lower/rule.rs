@@ -6,7 +6,7 @@ use super::{
 };
 use crate::ir::{End, Expression, Key, Rule as NftRule, SetName, Table};
 use palisade_policy::{
-    fault::Reason,
+    fault::{FieldFault, FieldReason, Reason},
     ids::SetId,
     rule::{EntityMatch, Family, Match, PortMatch, Protocol, Rule, family_of},
     view::View,
@@ -93,6 +93,10 @@ impl Context<'_> {
         to: &mut Vec<NftRule>,
     ) -> Result<(), Reason> {
         let matches = &rule.matches;
+        if matches.plugin.is_some() {
+            // Without its condition the rule would match more than it says.
+            return Err(FieldFault::new("plugin", FieldReason::Unenforced).into());
+        }
         for family in self.families(matches, decided, port) {
             for mut expressions in self.conjunctions(matches, family, decided, port)? {
                 self.act(&rule.action, &mut expressions);

@@ -10,6 +10,7 @@ use palisade_policy::{
     config::{DenyAction, EndpointToHostAction},
     endpoint::InterfaceMatch,
     ids::PolicyId,
+    plugin::{OnFailure, PluginCondition},
     rule::{Action, Match, Policy},
     view::View,
 };
@@ -168,6 +169,26 @@ fn too_many_copies_make_a_plain_chain() {
     assert_eq!(lowered.plain.len(), 1);
     assert_eq!(lowered.plain.first().map(|tier| tier.rules), Some(120));
     nft_accepts("plain", &text::render(&lowered.ruleset));
+}
+
+#[test]
+fn a_rule_that_asks_a_plugin_is_a_fault_of_its_policy() {
+    let asking = Match {
+        plugin: Some(PluginCondition {
+            plugin: "plugin/p".into(),
+            settings: "{}".to_owned(),
+            on_failure: OnFailure::NoMatch,
+        }),
+        ..Match::default()
+    };
+    let policy = Policy {
+        ingress: vec![rule(1, Action::Allow, asking)],
+        ..Policy::default()
+    };
+    let view = view(vec![("gnp/asks".to_owned(), policy)], Vec::new());
+    let faults = lowered(&view).faults;
+    let at_fault: Vec<_> = faults.iter().map(|fault| fault.item.to_string()).collect();
+    assert_eq!(at_fault, ["policy `gnp/asks`"]);
 }
 
 #[test]
