@@ -9,14 +9,19 @@
 #![forbid(unsafe_code)]
 
 pub mod arguments;
+pub mod audit;
 pub mod backoff;
 pub mod certificate;
 pub mod connect;
+pub mod crew;
 pub mod durable;
 pub mod http;
 pub mod interfaces;
+pub mod inventory;
 pub mod machine;
 pub mod metrics;
+pub mod names;
+pub mod plugins;
 pub mod reconcile;
 pub mod report;
 pub mod run;
@@ -24,3 +29,4 @@ pub mod saved;
 pub mod servers;
 pub mod session;
 pub mod sync;
+pub mod wake;

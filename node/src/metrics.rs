@@ -11,6 +11,10 @@ use std::sync::{
     atomic::{AtomicBool, Ordering},
 };
 
+mod plugins;
+
+pub use plugins::PluginMetrics;
+
 /// Cheap to clone; all clones count together.
 #[derive(Clone, Debug)]
 pub struct Metrics {
@@ -36,6 +40,8 @@ pub struct Metrics {
     pub troubled: Gauge,
     /// Endpoints of the view by state.
     endpoints: Family<[(&'static str, &'static str); 1], Gauge>,
+    /// Of plugins and audit.
+    pub plugins: PluginMetrics,
 }
 
 impl Default for Metrics {
@@ -56,6 +62,7 @@ impl Default for Metrics {
             foreign_changes: Counter::default(),
             troubled: Gauge::default(),
             endpoints: Family::default(),
+            plugins: PluginMetrics::default(),
         };
         let mut registry = Registry::with_prefix("palisade_node");
         let m = &metrics;
@@ -93,6 +100,7 @@ impl Default for Metrics {
             "Endpoints of the view by state",
             m.endpoints.clone(),
         );
+        m.plugins.register(&mut registry);
         metrics.registry = Arc::new(registry);
         metrics
     }

@@ -16,12 +16,14 @@ mod blame;
 mod enforcer;
 mod kernel;
 mod listener;
+mod plugged;
 mod saved_view;
 mod thread;
 mod trouble;
 
 pub use enforcer::Enforcer;
 pub use kernel::{Kernel, kernel_position};
+pub use plugged::Plugged;
 pub use thread::{Running, start};
 pub use trouble::{StartError, Trouble};
 

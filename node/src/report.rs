@@ -1,12 +1,12 @@
 //! What the node tells the control plane of its machine.
 
-use crate::reconcile::Seen;
+use crate::{plugins::shelf::Shelf, reconcile::Seen};
 use palisade_policy::{packet::Environment, resolve::EndpointState};
 use palisade_proto::v1;
 use std::net::IpAddr;
 
 /// The report of what is seen.
-pub fn report(seen: &Seen) -> v1::NodeReport {
+pub fn report(seen: &Seen, plugins: &Shelf) -> v1::NodeReport {
     v1::NodeReport {
         interfaces: interfaces(&seen.environment),
         endpoints: seen
@@ -44,7 +44,7 @@ pub fn report(seen: &Seen) -> v1::NodeReport {
                 port: socket.port().into(),
             })
             .collect(),
-        plugins: Vec::new(),
+        plugins: plugins.report(),
     }
 }
 
@@ -81,7 +81,7 @@ mod tests {
         };
         seen.environment.interfaces.insert("eth0".into(), interface);
         seen.environment.control_plane = vec!["10.0.0.9:7600".parse().expect("address")];
-        let read = report_environment(&report(&seen)).expect("valid");
+        let read = report_environment(&report(&seen, &Shelf::default())).expect("valid");
         assert_eq!(read, seen.environment);
     }
 }

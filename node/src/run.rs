@@ -7,10 +7,11 @@ use crate::{
     arguments::Run,
     certificate::{Certificate, enroll, enrollment_server, keep_renewed},
     connect::chain,
-    durable, http,
+    crew, durable, http,
     interfaces::watch_interfaces,
     machine::{environment, follow},
     metrics::Metrics,
+    plugins::shelf::Shelf,
     reconcile::{self, Reconciler},
     servers::Remembered,
     sync::Sync,
@@ -22,6 +23,7 @@ use tokio::{
     signal::unix::{SignalKind, signal},
     sync::watch,
 };
+use tonic::transport::Channel;
 
 /// Runs until a signal.
 ///
@@ -43,6 +45,7 @@ pub async fn run(arguments: Run) -> Result<()> {
     let environment = environment(&interfaces, &addresses.subscribe());
     let running = reconcile::start(dir, environment, metrics.clone()).await?;
     let reconciler = running.reconciler;
+    let crew = crew::start(dir, running.plugged, metrics.clone());
     tokio::spawn(tell_ready(reconciler.clone(), metrics.clone()));
     tokio::spawn(follow(
         interfaces,
@@ -55,6 +58,7 @@ pub async fn run(arguments: Run) -> Result<()> {
         remembered,
         reconciler.clone(),
         metrics,
+        (crew.shelf.clone(), crew.channel.clone()),
     ));
 
     let enforces = || reconciler.standing().borrow().have.is_some();
@@ -75,6 +79,7 @@ pub async fn run(arguments: Run) -> Result<()> {
     };
     tracing::info!("stopping; the rules stay");
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
+    crew.stop().await;
     reconciler.stop().await;
     let _ = tokio::task::spawn_blocking(move || running.thread.join()).await;
     ended
@@ -87,6 +92,7 @@ async fn join(
     remembered: Remembered,
     reconciler: Reconciler,
     metrics: Metrics,
+    (shelf, channel): (watch::Receiver<Arc<Shelf>>, watch::Sender<Option<Channel>>),
 ) -> Result<()> {
     let certificate = certificate(&arguments).await?;
     tracing::info!(identity = %certificate.peer.identity, until = %certificate.peer.not_after, "enrolled");
@@ -101,6 +107,8 @@ async fn join(
         addresses,
         capabilities: kernel_features(),
         metrics,
+        shelf,
+        channel,
     };
     sync.run().await;
     Ok(())

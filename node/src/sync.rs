@@ -9,6 +9,7 @@ use crate::{
     certificate::Certificate,
     connect::{chain, connect, resolve},
     metrics::Metrics,
+    plugins::shelf::Shelf,
     reconcile::{Reconciler, Seen},
     report::report,
     servers::Remembered,
@@ -17,7 +18,8 @@ use crate::{
 use palisade_identity::TlsError;
 use palisade_policy::{ids::EndpointId, packet::Environment, resolve::EndpointStatus};
 use palisade_proto::v1::{
-    StreamViewRequest, StreamViewResponse, node_sync_service_client::NodeSyncServiceClient,
+    NodeReport, PluginReport, StreamViewRequest, StreamViewResponse,
+    node_sync_service_client::NodeSyncServiceClient,
 };
 use std::{
     collections::BTreeMap,
@@ -28,6 +30,7 @@ use std::{
 };
 use tokio::sync::{mpsc, watch};
 use tokio_stream::wrappers::ReceiverStream;
+use tonic::transport::Channel;
 
 /// Requests that wait to be sent; the session waits when it is full.
 const QUEUE: usize = 16;
@@ -50,6 +53,10 @@ pub struct Sync {
     pub capabilities: Vec<String>,
     /// Figures.
     pub metrics: Metrics,
+    /// Plugins, which are reported.
+    pub shelf: watch::Receiver<Arc<Shelf>>,
+    /// The connection, while there is one, for plugins and flows.
+    pub channel: watch::Sender<Option<Channel>>,
 }
 
 /// Why a stream ended.
@@ -77,6 +84,7 @@ impl Sync {
                 Ok(never) => match never {},
                 Err(ended) => ended,
             };
+            self.channel.send_replace(None);
             self.metrics.connected.set(0);
             if welcome {
                 backoff.reset();
@@ -97,7 +105,9 @@ impl Sync {
         let mut seen = self.reconciler.seen();
         let (first, reported) = {
             let seen = seen.borrow_and_update();
-            (report(&seen), Reported::now(&seen))
+            let report = report(&seen, &self.shelf.borrow());
+            let reported = Reported::now(&seen, &report);
+            (report, reported)
         };
         let (session, hello) = Session::begin(
             standing.have,
@@ -109,7 +119,7 @@ impl Sync {
         let (requests, outgoing) = mpsc::channel(QUEUE);
         // Room for one is there.
         let _ = requests.send(hello).await;
-        let mut client = NodeSyncServiceClient::new(channel);
+        let mut client = NodeSyncServiceClient::new(channel.clone());
         let open = client.stream_view(ReceiverStream::new(outgoing));
         let incoming = tokio::time::timeout(session.deadline(), open)
             .await
@@ -118,6 +128,8 @@ impl Sync {
             .into_inner();
         let conversation = Conversation {
             sync: self,
+            channel,
+            shelf: self.shelf.clone(),
             session,
             requests,
             seen,
@@ -151,6 +163,8 @@ type Deciding = Pin<Box<dyn Future<Output = Outcome> + Send>>;
 struct Conversation<'a> {
     sync: &'a Sync,
     session: Session,
+    channel: Channel,
+    shelf: watch::Receiver<Arc<Shelf>>,
     requests: mpsc::Sender<StreamViewRequest>,
     seen: watch::Receiver<Seen>,
     began: Instant,
@@ -164,6 +178,8 @@ struct Reported {
     at: Instant,
     environment: Environment,
     endpoints: BTreeMap<EndpointId, EndpointStatus>,
+    /// Name, state and reason of each plugin.
+    plugins: Vec<(String, i32, String)>,
     /// Something else changed since.
     stale: bool,
 }
@@ -179,6 +195,7 @@ impl Conversation<'_> {
             let effects = self.session.on_event(event, self.began.elapsed());
             if self.session.is_welcome() && !*welcome {
                 *welcome = true;
+                self.sync.channel.send_replace(Some(self.channel.clone()));
                 self.sync.metrics.connected.set(1);
                 self.sync.metrics.connections.inc();
                 tracing::info!(server = %self.sync.server, "connected to the control plane");
@@ -220,8 +237,13 @@ impl Conversation<'_> {
                         return Ok(self.report());
                     }
                 }
-                () = tokio::time::sleep_until(report_at.into()), if self.reported.stale => {
-                    return Ok(self.report());
+                Ok(()) = self.shelf.changed() => return Ok(self.report()),
+                () = tokio::time::sleep_until(report_at.into()), if self.reported.stale || !self.reported.plugins.is_empty() => {
+                    // Plugins are set aside, and come back, with nobody telling.
+                    if self.reported.stale || plugin_states(&self.shelf.borrow().report()) != self.reported.plugins {
+                        return Ok(self.report());
+                    }
+                    self.reported.at = Instant::now();
                 }
                 () = tokio::time::sleep_until(deadline.into()) => return Ok(Event::Tick),
             }
@@ -230,8 +252,9 @@ impl Conversation<'_> {
 
     fn report(&mut self) -> Event {
         let seen = self.seen.borrow_and_update();
-        self.reported = Reported::now(&seen);
-        Event::Report(report(&seen))
+        let report = report(&seen, &self.shelf.borrow_and_update());
+        self.reported = Reported::now(&seen, &report);
+        Event::Report(report)
     }
 
     async fn perform(&mut self, effect: Effect) -> Result<(), Ended> {
@@ -265,8 +288,9 @@ impl Conversation<'_> {
 }
 
 impl Reported {
-    fn now(seen: &Seen) -> Self {
+    fn now(seen: &Seen, report: &NodeReport) -> Self {
         Self {
+            plugins: plugin_states(&report.plugins),
             at: Instant::now(),
             environment: seen.environment.clone(),
             endpoints: seen.endpoints.clone(),
@@ -278,4 +302,12 @@ impl Reported {
     fn is_outdated(&self, seen: &Seen) -> bool {
         self.environment != seen.environment || self.endpoints != seen.endpoints
     }
+}
+
+/// What is worth a report of its own; counts are not.
+fn plugin_states(reports: &[PluginReport]) -> Vec<(String, i32, String)> {
+    let states = reports.iter();
+    states
+        .map(|report| (report.name.clone(), report.state, report.reason.clone()))
+        .collect()
 }

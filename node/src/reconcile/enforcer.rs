@@ -4,8 +4,8 @@
 //! fails leaves the view before it held and enforced. After any surprise the kernel is read whole.
 
 use super::{
-    Condition, Kernel, Seen, Standing, StartError, Trouble, kernel_position, saved_view::build,
-    trouble::refused,
+    Condition, Kernel, Plugged, Seen, Standing, StartError, Trouble, kernel_position,
+    saved_view::build, trouble::refused,
 };
 use crate::{
     connect::chain,
@@ -46,6 +46,7 @@ pub struct Enforcer<K> {
     trouble: Option<Condition>,
     foreign: Option<Condition>,
     read_back: Instant,
+    plugged: Plugged,
 }
 
 impl<K: Kernel> Enforcer<K> {
@@ -75,6 +76,7 @@ impl<K: Kernel> Enforcer<K> {
             trouble: None,
             foreign: None,
             read_back: Instant::now(),
+            plugged: Plugged::new()?,
         };
         enforcer.settle();
         Ok(enforcer)
@@ -98,6 +100,11 @@ impl<K: Kernel> Enforcer<K> {
     /// The kernel, to look at.
     pub fn kernel(&mut self) -> &mut K {
         &mut self.kernel
+    }
+
+    /// What plugins and those who watch have of it.
+    pub fn plugged(&self) -> &Plugged {
+        &self.plugged
     }
 
     /// Whether the kernel is not as it should be: try [`Self::settle`] again later.

@@ -1,14 +1,17 @@
 //! The thread that owns the enforcer: commands, the kernel's notifications, and another attempt after trouble.
 
 use super::{
-    Command, Enforcer, QUEUE, Reconciler, Seen, Standing, StartError, inventory, listener::Listener,
+    Command, Enforcer, Plugged, QUEUE, Reconciler, Seen, Standing, StartError, inventory,
+    listener::Listener,
 };
 use crate::{
+    audit::thread::time_ms,
     backoff::Backoff,
     metrics::Metrics,
     session::{Outcome, Transaction},
 };
 use palisade_netfilter::{Monitor, Netfilter};
+use palisade_plugin_host::Body;
 use palisade_policy::packet::Environment;
 use std::{
     io,
@@ -24,6 +27,8 @@ pub struct Running {
     pub reconciler: Reconciler,
     /// Ends after `stop`.
     pub thread: JoinHandle<()>,
+    /// For plugins and those who watch.
+    pub plugged: Plugged,
 }
 
 /// Starts the thread. Returns once the saved view, if there is one, is enforced, or cannot be.
@@ -49,7 +54,8 @@ pub async fn start(
         .name("reconcile".to_owned())
         .spawn(move || run(&dir, environment, queue, publisher, started))?;
     match start.await {
-        Ok(Ok(())) => Ok(Running {
+        Ok(Ok(plugged)) => Ok(Running {
+            plugged,
             reconciler: Reconciler {
                 commands,
                 standing: standing_receiver,
@@ -103,7 +109,7 @@ fn run(
     environment: Environment,
     queue: mpsc::Receiver<Command>,
     publisher: Publisher,
-    started: oneshot::Sender<Result<(), StartError>>,
+    started: oneshot::Sender<Result<Plugged, StartError>>,
 ) {
     // A small runtime of its own: waiting is asynchronous here, working is not.
     let runtime = match tokio::runtime::Builder::new_current_thread()
@@ -119,7 +125,7 @@ fn run(
     runtime.block_on(async {
         match Owner::open(dir, environment, queue, publisher) {
             Ok(owner) => {
-                let _ = started.send(Ok(()));
+                let _ = started.send(Ok(owner.enforcer.plugged().clone()));
                 owner.run().await;
             }
             Err(err) => {
@@ -249,6 +255,12 @@ impl Owner {
                 metrics.applied.inc();
                 metrics.apply_seconds.observe(took.as_secs_f64());
                 tracing::info!(revision, ops, ?took, "view enforced");
+                let plugged = self.enforcer.plugged();
+                if plugged.in_use() {
+                    let summary = format!("{ops} items changed");
+                    let change = Body::PolicyChange { revision, summary };
+                    plugged.bus.report(time_ms(), change);
+                }
                 Outcome::Applied {
                     micros: u64::try_from(took.as_micros()).unwrap_or(u64::MAX),
                 }

@@ -1,8 +1,10 @@
 //! The enforcer against a model of the kernel, and against a real one; certificates against a real authority.
 
+mod guests;
 mod interfaces;
 mod kernel;
 mod model;
 mod namespace;
+mod plugins;
 mod renewal;
 mod view;

@@ -10,10 +10,16 @@ use palisade_policy::{
     frame::delimited,
     ids::EndpointId,
     resolve::{Disagreement, disagreements},
-    view::Position,
+    view::{Position, View},
 };
 use palisade_ruleset::{
-    apply::Actual, diff, ir::Ruleset, lower, lower::LowerCache, lower_change, plan::Plan,
+    apply::Actual,
+    diff,
+    ir::Ruleset,
+    lower,
+    lower::{LowerCache, Lowered},
+    lower_change,
+    plan::Plan,
 };
 use std::{io, time::Instant};
 
@@ -43,27 +49,31 @@ impl<K: Kernel> Enforcer<K> {
             self.cache = LowerCache::default();
         }
         let short = match (since, &self.held) {
-            (Some(change), Some(held)) if change.is_members_only() => lower_change(
-                &mut self.actual,
-                held.view(),
-                change,
-                self.standing.have.as_ref(),
-                &mut self.cache,
-            ),
+            (Some(change), Some(held))
+                if change.is_members_only() && !tells_anew(held.view(), change) =>
+            {
+                lower_change(
+                    &mut self.actual,
+                    held.view(),
+                    change,
+                    self.standing.have.as_ref(),
+                    &mut self.cache,
+                )
+            }
             _ => None,
         };
         match (short, since) {
             (Some(plan), Some(change)) => {
                 self.begin(record)?;
                 if !self.write_short(plan, change)? {
-                    let desired = self.lower()?;
-                    self.write(desired)?;
+                    let lowered = self.lower()?;
+                    self.write_whole(lowered)?;
                 }
             }
             _ => {
-                let desired = self.lower()?;
+                let lowered = self.lower()?;
                 self.begin(record)?;
-                self.write(desired)?;
+                self.write_whole(lowered)?;
             }
         }
         self.read_back = Instant::now();
@@ -88,12 +98,13 @@ impl<K: Kernel> Enforcer<K> {
         Ok(done)
     }
 
-    fn lower(&mut self) -> Result<Ruleset, Trouble> {
+    /// Absent: there is no view.
+    fn lower(&mut self) -> Result<Option<Lowered>, Trouble> {
         let Some(held) = &self.held else {
-            return Ok(self.actual.ruleset().clone());
+            return Ok(None);
         };
         let position = self.position_to_write();
-        let lowered = lower(
+        let mut lowered = lower(
             held.view(),
             &self.environment,
             position.as_ref(),
@@ -107,9 +118,22 @@ impl<K: Kernel> Enforcer<K> {
         let remarks = remarks
             .chain(disagreements.iter().map(address_mismatch))
             .collect();
-        self.endpoints = lowered.resolution.status;
+        self.endpoints = std::mem::take(&mut lowered.resolution.status);
         self.remark(remarks);
-        Ok(lowered.ruleset)
+        Ok(Some(lowered))
+    }
+
+    /// Then plugins know what the view wants.
+    fn write_whole(&mut self, lowered: Option<Lowered>) -> Result<(), Trouble> {
+        let Some(lowered) = lowered else {
+            return Ok(());
+        };
+        self.write(lowered.ruleset)?;
+        if let Some(held) = &self.held {
+            self.plugged
+                .publish(held.view(), lowered.resolution, &self.environment);
+        }
+        Ok(())
     }
 
     fn remark(&mut self, remarks: Vec<Condition>) {
@@ -201,6 +225,12 @@ impl<K: Kernel> Enforcer<K> {
             Err(err) => Err(Trouble::Commit(err)),
         }
     }
+}
+
+/// Whether those who watch must learn of other rules or plugins: then the view is lowered whole.
+fn tells_anew(view: &View, change: &Change) -> bool {
+    let members_only = change.policies.is_empty() && change.classes.is_empty();
+    !change.plugins.is_empty() || !(view.plugins.is_empty() || members_only)
 }
 
 fn plain_tier(plain: &palisade_ruleset::lower::PlainTier) -> Condition {

@@ -1,0 +1,107 @@
+//! What can be called now, and why the rest cannot.
+
+use palisade_plugin_host::{Condition as Health, Configured, Status};
+use palisade_policy::{
+    ids::PluginId,
+    plugin::{Plugin, PluginDigest},
+};
+use palisade_proto::v1;
+use std::{collections::BTreeMap, sync::Arc};
+
+/// Every plugin of the view.
+#[derive(Clone, Debug, Default)]
+pub struct Shelf {
+    /// By name.
+    pub plugins: BTreeMap<PluginId, Shelved>,
+}
+
+/// A plugin of the view.
+#[derive(Clone, Debug)]
+pub struct Shelved {
+    /// As the view has it.
+    pub plugin: Arc<Plugin>,
+    /// How far it is.
+    pub readiness: Readiness,
+}
+
+/// How far a plugin is.
+#[derive(Clone, Debug)]
+pub enum Readiness {
+    /// Its bytes are on their way.
+    Fetching {
+        /// What the last attempt met; empty: nothing.
+        trouble: String,
+    },
+    /// It cannot run here, until it is changed.
+    Refused {
+        /// Why.
+        reason: String,
+    },
+    /// It can be called, by settings. The same `Arc` is the same state, health and counters.
+    Ready(BTreeMap<String, Arc<Configured>>),
+}
+
+impl Shelf {
+    /// What can be asked with these settings.
+    pub fn ready(&self, id: &PluginId, settings: &str) -> Option<&Arc<Configured>> {
+        match &self.plugins.get(id)?.readiness {
+            Readiness::Ready(configured) => configured.get(settings),
+            Readiness::Fetching { .. } | Readiness::Refused { .. } => None,
+        }
+    }
+
+    /// Digests of its plugins.
+    pub fn digests(&self) -> impl Iterator<Item = PluginDigest> + '_ {
+        self.plugins.values().map(|shelved| shelved.plugin.digest)
+    }
+
+    /// How every plugin does, for the control plane.
+    pub fn report(&self) -> Vec<v1::PluginReport> {
+        let reports = self.plugins.iter().map(|(id, shelved)| shelved.report(id));
+        reports.collect()
+    }
+}
+
+impl Shelved {
+    fn report(&self, id: &PluginId) -> v1::PluginReport {
+        let mut report = v1::PluginReport {
+            name: name(id).to_owned(),
+            digest: self.plugin.digest.0.to_vec(),
+            ..v1::PluginReport::default()
+        };
+        match &self.readiness {
+            Readiness::Fetching { trouble } => {
+                report.set_state(v1::PluginState::Fetching);
+                report.reason.clone_from(trouble);
+            }
+            Readiness::Refused { reason } => {
+                report.set_state(v1::PluginState::Refused);
+                report.reason.clone_from(reason);
+            }
+            Readiness::Ready(configured) => {
+                report.set_state(v1::PluginState::Active);
+                for status in configured.values().map(|configured| configured.status()) {
+                    add(&mut report, &status);
+                }
+            }
+        }
+        report
+    }
+}
+
+/// The worst of its settings speaks for a plugin.
+fn add(report: &mut v1::PluginReport, status: &Status) {
+    report.calls += status.calls;
+    report.faults += status.faults.iter().map(|(_, count)| count).sum::<u64>();
+    if status.condition != Health::Well {
+        report.set_state(v1::PluginState::SetAside);
+    }
+    if let Some(fault) = &status.last_fault {
+        report.reason = fault.to_string();
+    }
+}
+
+/// The name of the resource.
+pub fn name(id: &PluginId) -> &str {
+    id.as_str().strip_prefix("plugin/").unwrap_or(id.as_str())
+}

@@ -1,0 +1,89 @@
+//! Plugins of this repository, built from source, once for each process.
+
+use palisade_policy::plugin::{Plugin, PluginDigest, PluginKind, Sink};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    process::Command,
+    sync::LazyLock,
+};
+
+const PACKAGES: [&str; 1] = ["misbehave-auditor"];
+const TARGET: &str = "wasm32-wasip2";
+
+static FOLDER: LazyLock<PathBuf> = LazyLock::new(build);
+
+/// The bytes of a plugin.
+pub(crate) fn bytes(package: &str) -> Vec<u8> {
+    let file = FOLDER.join(format!("{}.wasm", package.replace('-', "_")));
+    std::fs::read(&file).unwrap_or_else(|err| panic!("{}: {err}", file.display()))
+}
+
+/// Bytes as a view names them.
+pub(crate) fn plugin(kind: PluginKind, bytes: &[u8]) -> Plugin {
+    Plugin {
+        kind,
+        digest: digest(bytes),
+        size: bytes.len() as u64,
+        fuel: match kind {
+            PluginKind::Matcher => 2_000_000,
+            PluginKind::Auditor => 50_000_000,
+        },
+        memory: 16 << 20,
+        payload: 512,
+        settings: String::new(),
+        sinks: BTreeMap::new(),
+    }
+}
+
+/// An auditor whose settings are the deed, and which writes to a file.
+pub(crate) fn auditor(bytes: &[u8], deed: &str, path: &Path) -> Plugin {
+    let sink = Sink::File {
+        path: path.to_string_lossy().into_owned(),
+        max_bytes: 1 << 20,
+        keep: 1,
+    };
+    Plugin {
+        settings: format!("\"{deed}\""),
+        sinks: BTreeMap::from([("file".to_owned(), sink)]),
+        ..plugin(PluginKind::Auditor, bytes)
+    }
+}
+
+/// Puts bytes where a node keeps those that it fetched.
+pub(crate) fn keep(state: &Path, bytes: &[u8]) {
+    let dir = state.join("plugins");
+    palisade_node::durable::make_private_dir(&dir).expect("made");
+    let hex = digest(bytes).to_string().replace("sha256:", "");
+    std::fs::write(dir.join(format!("{hex}.wasm")), bytes).expect("written");
+}
+
+fn digest(bytes: &[u8]) -> PluginDigest {
+    PluginDigest(*palisade_plugin_host::Digest::of(bytes).as_bytes())
+}
+
+fn build() -> PathBuf {
+    let target_folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("plugins");
+    let workspace = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .expect("we are in node");
+    for package in PACKAGES {
+        let mut cargo = Command::new(env!("CARGO"));
+        cargo
+            .current_dir(workspace)
+            .args(["rustc", "--quiet", "--locked", "--profile", "plugin"])
+            .args(["--package", package, "--lib", "--crate-type", "cdylib"])
+            .args(["--target", TARGET, "--target-dir"])
+            .arg(&target_folder);
+        // What the outer cargo sets for this build is not for that one.
+        for name in ["RUSTFLAGS", "CARGO_ENCODED_RUSTFLAGS", "CARGO_BUILD_TARGET"] {
+            cargo.env_remove(name);
+        }
+        let status = cargo.status().expect("cargo runs");
+        assert!(
+            status.success(),
+            "{package} does not build; if the target is missing: rustup target add {TARGET}"
+        );
+    }
+    target_folder.join(TARGET).join("plugin")
+}
