@@ -50,6 +50,12 @@ pub enum Reason {
     /// where enforced policy is wanted.
     #[error("refers to {0}, which serves another purpose")]
     Mismatch(ItemId),
+    /// A class has more conditions of plugins than the packet mark has bits for; this policy's is the first too many.
+    #[error("more conditions of plugins meet at an endpoint than the packet mark has bits for")]
+    TooManyConditions,
+    /// An untracked or pre-DNAT policy asks a plugin.
+    #[error("untracked and pre-DNAT policies cannot ask plugins")]
+    EarlyPlugin,
     /// An endpoint lacks the normal class of a direction.
     #[error("lacks a normal class for both directions")]
     NoNormalClass,

@@ -2,7 +2,7 @@
 
 use crate::{
     class::{Class, ClassProfile},
-    ids::PluginId,
+    ids::{PluginId, PolicyId},
     view::View,
 };
 use std::{collections::BTreeMap, fmt};
@@ -111,13 +111,8 @@ impl Class {
     /// The distinct plugin conditions of the class's rules, in order of first mention: the daemon evaluates them all in
     /// one round trip, and result bits of the packet mark are given out in this order.
     pub fn conditions<'a>(&'a self, view: &'a View) -> Vec<&'a PluginCondition> {
-        let tiers = self.tiers.iter().flat_map(|tier| &tier.policies);
-        let profiles = self.profiles.iter().filter_map(|profile| match profile {
-            ClassProfile::Present(id) => Some(id),
-            ClassProfile::Missing(_) => None,
-        });
         let mut conditions = Vec::new();
-        for id in tiers.chain(profiles) {
+        for id in self.policies() {
             let Some(policy) = view.policies.get(id) else {
                 continue;
             };
@@ -130,5 +125,16 @@ impl Class {
             }
         }
         conditions
+    }
+
+    /// The enforced policies and the profiles in order of evaluation, up to a profile that is missing: nothing is reached
+    /// behind it.
+    pub fn policies(&self) -> impl Iterator<Item = &PolicyId> {
+        let tiers = self.tiers.iter().flat_map(|tier| &tier.policies);
+        let profiles = self.profiles.iter().map_while(|profile| match profile {
+            ClassProfile::Present(id) => Some(id),
+            ClassProfile::Missing(_) => None,
+        });
+        tiers.chain(profiles)
     }
 }
