@@ -3,9 +3,12 @@
 //! It knows nftables and nothing of policy. The traps are modelled: a test that cannot load its key ends the rule, also
 //! when negated; `return` in a chain that was entered by goto goes to where the last jump was made; accept ends one base
 //! chain, drop ends the packet; ct keys but the state end the rule on packets without an entry; at -300 there is none, and after
-//! a notrack there is none either, nor a translation; the mark goes from base chain to base chain.
+//! a notrack there is none either, nor a translation; the mark goes from base chain to base chain; a queued packet comes
+//! back with a mark and enters the base chain anew.
 
-use crate::ir::{Base, ChainName, Expression, Hook, Rule, Ruleset, Table, TableName, Verdict};
+use crate::ir::{
+    Base, ChainName, Expression, Hook, LogTo, Rule, Ruleset, Table, TableName, Verdict,
+};
 use palisade_policy::{
     evaluate,
     ids::RuleId,
@@ -20,6 +23,8 @@ pub use facts::{Given, Opaque};
 
 /// The kernel refuses rulesets with deeper nesting.
 const DEEPEST: usize = 16;
+/// One base chain judges by one class, which asks once.
+const REPEATS: usize = 1;
 
 /// Why there is no answer.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
@@ -35,6 +40,9 @@ pub enum InterpretError {
     /// A chain, set or map that is named is not there.
     #[error("`{0}` is named and absent")]
     Dangling(String),
+    /// Answers are asked for again and again.
+    #[error("chain `{0}` does not believe the answers it asked for")]
+    Repeats(ChainName),
     /// The kernel would have refused the ruleset.
     #[error("chains are nested too deeply at `{0}`")]
     TooDeep(ChainName),
@@ -64,6 +72,10 @@ pub enum Did {
     Reject,
     /// Wrote a log line.
     Log(String),
+    /// Told auditors, with this prefix.
+    Event(String),
+    /// Queued the packet, which came back with answers, or was dropped.
+    Queue(u16),
 }
 
 /// A verdict with its reasons.
@@ -86,7 +98,7 @@ pub fn judge(ruleset: &Ruleset, packet: &Packet) -> Result<Judgement, InterpretE
 }
 
 /// The same, saying what no verdict of ours depends on: what stands where protocols without ports have other things,
-/// what mark the packet has, where it would have left untranslated.
+/// what mark the packet has, where it would have left untranslated; and who answers for plugins.
 ///
 /// # Errors
 /// As [`judge`].
@@ -147,6 +159,8 @@ enum Flow {
     Next,
     Go(Verdict),
     Reject,
+    /// The base chain again.
+    Repeat,
 }
 
 /// Where to go on.
@@ -180,6 +194,7 @@ impl Journey {
     ) -> Result<End, InterpretError> {
         let mut place = enter(table, chain, 0)?;
         let mut stack: Vec<Place<'_>> = Vec::new();
+        let mut repeats = 0;
         loop {
             let flow = match place.rules.get(place.next) {
                 Some(rule) => self.rule(name, table, &place, rule)?,
@@ -189,6 +204,14 @@ impl Journey {
             match flow {
                 Flow::Next => {}
                 Flow::Reject => return Ok(End::Reject),
+                Flow::Repeat => {
+                    repeats += 1;
+                    if repeats > REPEATS {
+                        return Err(InterpretError::Repeats(chain.clone()));
+                    }
+                    place = enter(table, chain, 0)?;
+                    stack.clear();
+                }
                 Flow::Go(Verdict::Accept) => return Ok(End::Accept),
                 Flow::Go(Verdict::Drop) => return Ok(End::Drop),
                 Flow::Go(Verdict::Return) => match stack.pop() {
@@ -230,7 +253,11 @@ impl Journey {
                 (_, Some(verdict)) => Did::Verdict(verdict),
                 (Expression::VerdictMap { .. }, None) => continue,
                 (Expression::Reject, _) => Did::Reject,
-                (Expression::Log { prefix, .. }, _) => Did::Log(prefix.clone()),
+                (Expression::Log { prefix, to }, _) => match to {
+                    LogTo::Kernel => Did::Log(prefix.clone()),
+                    LogTo::Group(_) => Did::Event(prefix.clone()),
+                },
+                (Expression::Queue(number), _) => Did::Queue(*number),
                 (Expression::SetMark { mask, value }, _) => {
                     self.facts.mark = (self.facts.mark & !mask) | value;
                     continue;
@@ -258,7 +285,14 @@ impl Journey {
             match did {
                 Did::Verdict(verdict) => return Ok(Flow::Go(verdict)),
                 Did::Reject => return Ok(Flow::Reject),
-                Did::Log(_) => {}
+                Did::Queue(number) => {
+                    let Some(mark) = self.facts.answered(number) else {
+                        return Ok(Flow::Go(Verdict::Drop));
+                    };
+                    self.facts.mark = mark;
+                    return Ok(Flow::Repeat);
+                }
+                Did::Log(_) | Did::Event(_) => {}
             }
         }
         Ok(Flow::Next)

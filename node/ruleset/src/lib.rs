@@ -2,6 +2,7 @@
 //!
 //! * [`ir`] — tables, chains, rules, sets and maps, closed over exactly what Palisade emits;
 //! * [`lower`] — a view becomes a ruleset, by the table of stages;
+//! * [`plugins`] — what plugins are asked about a packet, and in which bits they answer;
 //! * [`plan`] — the ordered steps of one kernel transaction;
 //! * [`diff`] — the plan from what is to what should be, [`apply`] its reference model, [`patch`] the short way for
 //!   members of sets and rules of policies;
@@ -19,6 +20,7 @@ pub mod ir;
 pub mod lower;
 pub mod patch;
 pub mod plan;
+pub mod plugins;
 mod reference;
 mod stage;
 pub mod text;

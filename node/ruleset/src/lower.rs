@@ -8,6 +8,7 @@ use crate::{
         Element, Expression, Rule, Ruleset, Set, SetName, Shape, Table, TableName, Value, Verdict,
         names,
     },
+    plugins::{Asking, has_auditors},
     stage::InUse,
 };
 use palisade_policy::{
@@ -27,6 +28,7 @@ mod cache;
 mod class;
 mod dispatch;
 mod exempt;
+mod head;
 mod member;
 mod part;
 mod rule;
@@ -50,6 +52,8 @@ pub struct Lowered {
     pub resolution: Resolution,
     /// Tiers that would have cost too many copies of rules as an index; they are one chain, judged rule by rule.
     pub plain: BTreeSet<PlainTier>,
+    /// What plugins are asked, and by whom.
+    pub asking: Asking,
     /// What could not be lowered and is denied. Not empty: refuse the transaction.
     pub faults: Vec<ItemFault>,
 }
@@ -78,8 +82,11 @@ pub fn lower(
 ) -> Lowered {
     cache.begin();
     let resolution = resolve(view, environment);
+    let asking = Asking::of(view, &resolution);
     let mut lowering = Lowering {
         view,
+        asking: &asking,
+        audits: has_auditors(view),
         environment,
         resolution: &resolution,
         cache,
@@ -110,6 +117,7 @@ pub fn lower(
         ruleset: Ruleset { tables },
         resolution,
         plain,
+        asking,
         faults,
     }
 }
@@ -131,6 +139,9 @@ struct Lowering<'a> {
     view: &'a View,
     environment: &'a Environment,
     resolution: &'a Resolution,
+    asking: &'a Asking,
+    /// Denials and log rules are told to auditors.
+    audits: bool,
     cache: &'a mut LowerCache,
     in_use: InUse,
     /// Who has a class first.

@@ -19,12 +19,26 @@ pub(crate) struct Dispatch {
     pub(crate) side: Side,
     /// Whether the kernel lets a rule reject here.
     pub(crate) rejects: bool,
+    /// The number by which answers of plugins are known, 1..=7; 0: none are asked here.
+    pub(crate) asks: u8,
 }
+
+/// Where plugins are asked.
+pub(crate) const ASKING: [Dispatch; 7] = [
+    Dispatch::INPUT,
+    Dispatch::FORWARD_IN,
+    Dispatch::WORKLOAD_FROM,
+    Dispatch::WORKLOAD_TO,
+    Dispatch::FORWARD_OUT,
+    Dispatch::OUT,
+    Dispatch::OUT_TRANSLATED,
+];
 
 impl Dispatch {
     /// What arrives, before connection tracking.
     pub(crate) const UNTRACKED_IN: Self = Self {
         name: "untracked_in",
+        asks: 0,
         list: PolicyList::Untracked,
         rejects: false,
         ..Self::INPUT
@@ -32,6 +46,7 @@ impl Dispatch {
     /// What arrives, before its destination is translated.
     pub(crate) const PRE_DNAT: Self = Self {
         name: "prednat",
+        asks: 0,
         list: PolicyList::PreDnat,
         rejects: false,
         ..Self::INPUT
@@ -39,6 +54,7 @@ impl Dispatch {
     /// To local processes.
     pub(crate) const INPUT: Self = Self {
         name: "input",
+        asks: 1,
         kind: EndpointKind::Host,
         list: PolicyList::Normal,
         direction: Direction::Ingress,
@@ -48,12 +64,14 @@ impl Dispatch {
     /// Through the host, where a packet comes in.
     pub(crate) const FORWARD_IN: Self = Self {
         name: "forward_host_in",
+        asks: 2,
         list: PolicyList::Forward,
         ..Self::INPUT
     };
     /// Out of a workload: through the host, or to it.
     pub(crate) const WORKLOAD_FROM: Self = Self {
         name: "workload_from",
+        asks: 3,
         kind: EndpointKind::Workload,
         direction: Direction::Egress,
         ..Self::INPUT
@@ -61,6 +79,7 @@ impl Dispatch {
     /// Through the host, to a workload.
     pub(crate) const WORKLOAD_TO: Self = Self {
         name: "workload_to",
+        asks: 4,
         kind: EndpointKind::Workload,
         side: Side::Out,
         ..Self::INPUT
@@ -68,12 +87,14 @@ impl Dispatch {
     /// Through the host, where it goes out.
     pub(crate) const FORWARD_OUT: Self = Self {
         name: "forward_host_out",
+        asks: 5,
         list: PolicyList::Forward,
         ..Self::OUT
     };
     /// From local processes, before connection tracking.
     pub(crate) const UNTRACKED_OUT: Self = Self {
         name: "untracked_out",
+        asks: 0,
         list: PolicyList::Untracked,
         rejects: false,
         ..Self::OUT
@@ -81,6 +102,7 @@ impl Dispatch {
     /// From local processes.
     pub(crate) const OUT: Self = Self {
         name: "host_out",
+        asks: 6,
         kind: EndpointKind::Host,
         list: PolicyList::Normal,
         direction: Direction::Egress,
@@ -90,6 +112,7 @@ impl Dispatch {
     /// From local processes, once translated. The kernel refuses a reject in postrouting.
     pub(crate) const OUT_TRANSLATED: Self = Self {
         name: "host_out_translated",
+        asks: 7,
         rejects: false,
         ..Self::OUT
     };
@@ -106,6 +129,10 @@ pub(crate) struct InUse {
     pub(crate) pre_dnat: bool,
     /// Workload endpoints.
     pub(crate) workloads: bool,
+    /// Conditions of plugins for packets that arrive, or go through.
+    pub(crate) asks_in: bool,
+    /// Conditions of plugins for packets of local processes.
+    pub(crate) asks_out: bool,
 }
 
 /// When a stage, or a step of it, is there.
@@ -121,6 +148,10 @@ pub(crate) enum When {
     PreDnat,
     /// Where packets that arrive may be marked.
     MarksIn,
+    /// Where a mark that a packet brings might be believed.
+    CleansIn,
+    /// The same of packets of local processes.
+    CleansOut,
     /// Where anything is to do before connection tracking.
     RawIn,
     /// With workload endpoints.
@@ -139,7 +170,9 @@ impl InUse {
             When::UntrackedOut => self.untracked_out,
             When::PreDnat => self.pre_dnat,
             When::MarksIn => marks_in,
-            When::RawIn => marks_in || self.workloads,
+            When::CleansIn => marks_in || self.asks_in,
+            When::CleansOut => self.untracked_out || self.asks_out,
+            When::RawIn => marks_in || self.asks_in || self.workloads,
             When::Workloads => self.workloads,
             When::NoWorkloads => !self.workloads,
         }
@@ -164,7 +197,7 @@ pub(crate) struct Stage {
 /// What a stage does, one rule or a few.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Step {
-    /// Clears the bit of early allows: someone else, or the way out through `lo`, may have set it.
+    /// Clears bits that are believed later: someone else, or the way out through `lo`, may have set them.
     ClearMark,
     /// Workloads send from their own addresses.
     SourceCheck,
@@ -198,7 +231,7 @@ pub(crate) const STAGES: [Stage; 10] = [
         base: at(Hook::Prerouting, -300),
         stands: When::RawIn,
         steps: &[
-            (When::MarksIn, Step::ClearMark),
+            (When::CleansIn, Step::ClearMark),
             (When::Workloads, Step::SourceCheck),
             (When::UntrackedIn, Step::Classes(Dispatch::UNTRACKED_IN)),
         ],
@@ -273,10 +306,10 @@ pub(crate) const STAGES: [Stage; 10] = [
         chain: "untracked_out",
         table: TableName::Raw,
         base: at(Hook::Output, -300),
-        stands: When::UntrackedOut,
+        stands: When::CleansOut,
         steps: &[
             (When::Always, Step::ClearMark),
-            (When::Always, Step::Classes(Dispatch::UNTRACKED_OUT)),
+            (When::UntrackedOut, Step::Classes(Dispatch::UNTRACKED_OUT)),
         ],
     },
     Stage {

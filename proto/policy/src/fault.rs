@@ -122,9 +122,6 @@ pub enum FieldReason {
     /// Must be absent beside the others.
     #[error("not allowed beside the other fields")]
     Unexpected,
-    /// Well formed, but this version cannot enforce it.
-    #[error("this version cannot enforce it")]
-    Unenforced,
     /// The mark mask has too few bits.
     #[error("fewer than 5 bits are set")]
     MarkMask,

@@ -20,6 +20,7 @@ use std::{
 };
 use view::{Open, endpoint, enforce, nothing, to_host};
 
+mod asking;
 mod network;
 mod view;
 

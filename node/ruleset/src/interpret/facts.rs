@@ -1,12 +1,16 @@
 //! A packet as the expressions of a base chain see it.
 
-use crate::ir::{Base, End, Hook, Key, Side, State, Value};
+use crate::{
+    ir::{Base, End, Hook, Key, Side, State, Value},
+    plugins::Asking,
+};
 use palisade_policy::{
     ids::IfName,
     packet::{CtState, Packet, Way},
+    plugin::{Answer, PluginCondition},
     rule::{Family, Protocol},
 };
-use std::net::IpAddr;
+use std::{collections::BTreeMap, net::IpAddr, sync::Arc};
 
 /// Connection tracking stands here, destination translation there.
 const CONNTRACK: i32 = -200;
@@ -31,6 +35,8 @@ pub struct Given {
     /// Where a packet of a local process would have left, had its destination not been translated: until after the hook
     /// `output` the kernel knows no better. Absent: where it leaves.
     pub routed: Option<IfName>,
+    /// The daemon that answers for plugins, and beats; it says what the packet's facts say. Absent: neither.
+    pub daemon: Option<Arc<Asking>>,
 }
 
 impl Default for Given {
@@ -39,6 +45,7 @@ impl Default for Given {
             opaque: Opaque::Absent,
             mark: 0,
             routed: None,
+            daemon: None,
         }
     }
 }
@@ -60,6 +67,8 @@ pub(super) struct Facts {
     pub(super) mark: u32,
     /// Kept out of connection tracking, and so of translation.
     pub(super) notrack: bool,
+    daemon: Option<Arc<Asking>>,
+    answers: BTreeMap<PluginCondition, Answer>,
     /// While the destination may still be translated.
     routed: Option<IfName>,
     source_port: Option<u16>,
@@ -94,6 +103,8 @@ impl Facts {
             dnat: None,
             mark: given.mark,
             notrack: false,
+            daemon: given.daemon.clone(),
+            answers: packet.answers.clone(),
             routed: given.routed.clone(),
             source_port,
             destination_port,
@@ -133,6 +144,21 @@ impl Facts {
                 self.destination_port = port.or(packet.destination_port);
             }
         }
+    }
+
+    /// The mark with which the daemon sends a packet back; absent: nobody answers here.
+    pub(super) fn answered(&self, queue: u16) -> Option<u32> {
+        let (input, output) = (self.input.as_ref(), self.output.as_ref());
+        let (_, questions) = self.daemon.as_ref()?.questions(queue, input, output)?;
+        let said = |condition| self.answers.get(condition).copied();
+        let answers = questions.iter().map(|q| said(&q.condition));
+        let answers = answers.map(|answer| answer.unwrap_or(Answer::Failed));
+        Some(questions.answered(self.mark, answers))
+    }
+
+    /// The heartbeat is there.
+    pub(super) const fn is_alive(&self) -> bool {
+        self.daemon.is_some()
     }
 
     pub(super) const fn family(&self) -> Family {

@@ -1,7 +1,7 @@
 //! Whether an expression that tests holds, and what maps and sets say of a key.
 
 use super::{InterpretError, facts::Facts};
-use crate::ir::{Element, Expression, IcmpTest, Map, Set, Table, Value, Verdict};
+use crate::ir::{Element, Expression, IcmpTest, Map, Set, Shape, Table, Value, Verdict};
 use palisade_policy::rule::family_of;
 
 impl Facts {
@@ -33,8 +33,10 @@ impl Facts {
                     .sets
                     .get(set)
                     .ok_or_else(|| InterpretError::Dangling(set.to_string()))?;
+                // What is volatile is not in the ruleset.
+                let beats = set.shape == Shape::Family && self.is_alive();
                 self.load(*key)
-                    .is_some_and(|value| has(set, &value) != *not)
+                    .is_some_and(|value| (beats || has(set, &value)) != *not)
             }
             Expression::CtState(states) => states.contains(&self.state),
             Expression::CtDnat => self.dnat == Some(true),

@@ -4,13 +4,13 @@ use super::{
     Lowering,
     part::immutable,
     rule,
-    rule::Allow,
+    rule::{Allow, audit},
     sequence::cut,
-    stages::stage_accept,
     tier::{Terms, TierContent, TierPlace},
 };
 use crate::{
     ir::{Expression, Rule, State, Verdict},
+    plugins::{Marks, Questions},
     stage::Dispatch,
 };
 use palisade_policy::{
@@ -32,6 +32,7 @@ impl Lowering<'_> {
         class: &Class,
     ) -> Result<Verdict, ItemFault> {
         let config = Arc::clone(&self.view.config);
+        let questions = self.questions(dispatch, class)?;
         let mut rules = Vec::new();
         if class.list != PolicyList::Untracked && !config.accept_invalid {
             let mut invalid = self.deny(dispatch, rule_id::invalid());
@@ -47,13 +48,16 @@ impl Lowering<'_> {
             }
             (EndpointKind::Workload, _, Direction::Ingress) => {}
         }
+        if let Some(questions) = &questions {
+            rules.extend(self.head(dispatch, class, questions));
+        }
         let endpoint = id.and_then(|id| self.first.get(id)).cloned();
         // A tier of staged policies only says nothing.
         for tier in class.tiers.iter().filter(|tier| !tier.policies.is_empty()) {
             let policies = self.policies(id, &tier.policies)?;
             let default_id =
                 (tier.default == TierDefault::Deny).then(|| rule_id::tier_default(&tier.name));
-            let content = self.content(dispatch, policies, tier.default, default_id);
+            let content = self.content(dispatch, policies, (tier.default, default_id), &questions);
             let place = place(
                 dispatch,
                 endpoint.as_ref(),
@@ -71,7 +75,8 @@ impl Lowering<'_> {
                 }
                 ClassProfile::Present(name) => {
                     let policies = self.policies(id, std::slice::from_ref(name))?;
-                    let content = self.content(dispatch, policies, TierDefault::Pass, None);
+                    let content =
+                        self.content(dispatch, policies, (TierDefault::Pass, None), &questions);
                     let place = place(dispatch, endpoint.as_ref(), None, name.as_str());
                     rules.push(self.jump(&place, content)?);
                 }
@@ -81,7 +86,10 @@ impl Lowering<'_> {
             rules.push(match class.list {
                 PolicyList::Normal => self.deny(dispatch, rule_id::end_of_profiles()),
                 PolicyList::Forward | PolicyList::Untracked | PolicyList::PreDnat => {
-                    super::accept()
+                    let mut accept = super::accept();
+                    let forget = questions.as_deref().map(forget);
+                    accept.expressions.splice(0..0, forget);
+                    accept
                 }
             });
         }
@@ -100,7 +108,9 @@ impl Lowering<'_> {
     }
 
     pub(super) fn deny(&self, dispatch: Dispatch, id: RuleId) -> Rule {
-        rule([self.denial(dispatch)]).of(id)
+        let audit = self.audits.then(|| audit(id));
+        let denial = self.denial(dispatch);
+        Rule::new(audit.into_iter().chain([denial]).collect()).of(id)
     }
 
     /// How a packet is denied here.
@@ -113,10 +123,15 @@ impl Lowering<'_> {
     }
 
     /// How policy allows here: before others the packet carries on what was decided.
-    fn allow(&self, dispatch: Dispatch) -> Allow {
-        let bit = stage_accept(&self.view.config);
+    fn allow(&self, dispatch: Dispatch, questions: Option<&Questions>) -> Allow {
+        let bit = Marks::new(self.view.config.mark_mask).stage_accept();
         match dispatch.list {
-            PolicyList::Normal | PolicyList::Forward => Allow::Accept,
+            PolicyList::Normal | PolicyList::Forward => match questions {
+                None => Allow::Accept,
+                Some(questions) => Allow::Forget {
+                    bits: questions.mask(),
+                },
+            },
             PolicyList::PreDnat => Allow::Mark { bit },
             PolicyList::Untracked => Allow::Untrack { bit },
         }
@@ -126,8 +141,8 @@ impl Lowering<'_> {
         &self,
         dispatch: Dispatch,
         policies: Vec<(PolicyId, Arc<Policy>)>,
-        default: TierDefault,
-        default_id: Option<RuleId>,
+        (default, default_id): (TierDefault, Option<RuleId>),
+        questions: &Option<Arc<Questions>>,
     ) -> TierContent {
         TierContent {
             policies,
@@ -136,7 +151,9 @@ impl Lowering<'_> {
                 default,
                 default_id,
                 rejects: self.rejects(dispatch),
-                allow: self.allow(dispatch),
+                allow: self.allow(dispatch, questions.as_deref()),
+                questions: questions.clone(),
+                audits: self.audits,
                 ipv6: self.view.config.ipv6,
                 log_limit: self.view.config.log_limit,
             },
@@ -163,6 +180,14 @@ impl Lowering<'_> {
                 }),
             })
             .collect()
+    }
+}
+
+/// What answers said here is nobody's business behind.
+fn forget(questions: &Questions) -> Expression {
+    Expression::SetMark {
+        mask: questions.mask(),
+        value: 0,
     }
 }
 

@@ -4,19 +4,23 @@ use super::{
     part::{nets_test, ports_test},
     selector::{Selectors, Use},
 };
-use crate::ir::{End, Expression, Key, Rule as NftRule, SetName, Table};
+use crate::{
+    ir::{End, Expression, Key, Rule as NftRule, SetName, Table},
+    plugins::Questions,
+};
 use palisade_policy::{
-    fault::{FieldFault, FieldReason, Reason},
+    fault::Reason,
     ids::SetId,
-    rule::{EntityMatch, Family, Match, PortMatch, Protocol, Rule, family_of},
+    plugin::OnFailure,
+    rule::{Action, EntityMatch, Family, Match, PortMatch, Protocol, Rule, family_of},
     view::View,
 };
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 mod action;
 mod condition;
 
-pub(super) use action::Allow;
+pub(super) use action::{Allow, audit};
 pub(super) use condition::{depends_on, is_bare, may_match, wants_ports};
 use condition::{icmp_tests, known, protocol_tests};
 
@@ -52,6 +56,9 @@ pub(super) struct Context<'a> {
     pub(super) used: BTreeMap<SetName, Use>,
     pub(super) rejects: bool,
     pub(super) allow: Allow,
+    /// Which bits answers of plugins are in.
+    pub(super) questions: Option<Arc<Questions>>,
+    pub(super) audits: bool,
     /// The dispatch: chains are shared within it.
     pub(super) hook: &'static str,
 }
@@ -93,13 +100,30 @@ impl Context<'_> {
         to: &mut Vec<NftRule>,
     ) -> Result<(), Reason> {
         let matches = &rule.matches;
-        if matches.plugin.is_some() {
-            // Without its condition the rule would match more than it says.
-            return Err(FieldFault::new("plugin", FieldReason::Unenforced).into());
-        }
+        let (matched, failed) = match &matches.plugin {
+            None => (None, None),
+            Some(condition) => {
+                let question = self.questions.as_ref().and_then(|q| q.find(condition));
+                let question =
+                    question.ok_or_else(|| Reason::Dangling((&condition.plugin).into()))?;
+                let failed = question.failed.zip(match condition.on_failure {
+                    OnFailure::Deny => Some(Action::Deny),
+                    OnFailure::Allow => Some(Action::Allow),
+                    OnFailure::Match | OnFailure::NoMatch => None,
+                });
+                (Some(question.matched), failed)
+            }
+        };
         for family in self.families(matches, decided, port) {
             for mut expressions in self.conjunctions(matches, family, decided, port)? {
-                self.act(&rule.action, &mut expressions);
+                if let Some((failed, action)) = &failed {
+                    let mut expressions = expressions.clone();
+                    expressions.push(has_bit(*failed));
+                    self.act(rule.id, action, &mut expressions);
+                    to.push(NftRule::new(expressions).of(rule.id));
+                }
+                expressions.extend(matched.map(has_bit));
+                self.act(rule.id, &rule.action, &mut expressions);
                 to.push(NftRule::new(expressions).of(rule.id));
             }
         }
@@ -290,6 +314,13 @@ impl Context<'_> {
             .ok_or_else(|| Reason::Dangling(id.into()))?;
         self.used.insert(name.clone(), used);
         Ok(name)
+    }
+}
+
+const fn has_bit(bit: u32) -> Expression {
+    Expression::Mark {
+        mask: bit,
+        value: bit,
     }
 }
 

@@ -35,15 +35,21 @@ pub(super) fn cut(rules: &mut Vec<Rule>) -> bool {
     end.is_some()
 }
 
-/// No packet gets past it.
+/// No packet gets past it: it ends, and tests nothing before.
 fn is_final(rule: &Rule) -> bool {
-    matches!(
-        rule.expressions.as_slice(),
-        [Expression::Reject
+    let Some((end, before)) = rule.expressions.split_last() else {
+        return false;
+    };
+    let ends = matches!(
+        end,
+        Expression::Reject
             | Expression::Verdict(
                 Verdict::Accept | Verdict::Drop | Verdict::Return | Verdict::Goto(_)
-            )]
-    )
+            )
+    );
+    let only_does =
+        |e: &Expression| matches!(e, Expression::Log { .. } | Expression::SetMark { .. });
+    ends && before.iter().all(only_does)
 }
 
 /// The verdict that stands for the rules: theirs, if there is only one, else to go to a chain of them.

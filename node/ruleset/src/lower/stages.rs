@@ -3,11 +3,12 @@
 use super::{Lowering, accept, rule};
 use crate::{
     ir::{Chain, ChainName, Expression, Rule, State, TableName, Verdict},
+    plugins::Marks,
     stage::{Dispatch, InUse, STAGES, Stage, Step},
 };
 use palisade_policy::{
     class::{Direction, PolicyList},
-    config::{DenyAction, NodeConfig},
+    config::DenyAction,
     rule::Family,
 };
 use std::sync::Arc;
@@ -28,6 +29,8 @@ impl Lowering<'_> {
                 .chain(&self.resolution.default)
                 .any(|e| has(e, PolicyList::PreDnat, Direction::Ingress)),
             workloads: !self.resolution.workloads.is_empty(),
+            asks_in: self.asking.asks_in(),
+            asks_out: self.asking.asks_out(),
         }
     }
 
@@ -70,7 +73,7 @@ impl Lowering<'_> {
     }
 
     fn step(&mut self, step: Step) -> Vec<Rule> {
-        let bit = stage_accept(&self.view.config);
+        let bit = Marks::new(self.view.config.mark_mask).stage_accept();
         let mark = Expression::Mark {
             mask: bit,
             value: bit,
@@ -81,7 +84,7 @@ impl Lowering<'_> {
         };
         let accept = Expression::Verdict(Verdict::Accept);
         match step {
-            Step::ClearMark => vec![rule([clear])],
+            Step::ClearMark => vec![rule([self.forget_marks()])],
             Step::SourceCheck => self.source_check(),
             Step::Established => {
                 let states = vec![State::Established, State::Related];
@@ -114,6 +117,19 @@ impl Lowering<'_> {
         }
     }
 
+    /// Clears all bits of the mark that some stage believes.
+    fn forget_marks(&self) -> Expression {
+        let (marks, in_use) = (Marks::new(self.view.config.mark_mask), self.in_use);
+        let mut mask = 0;
+        if in_use.untracked_in || in_use.untracked_out || in_use.pre_dnat {
+            mask |= marks.stage_accept();
+        }
+        if in_use.asks_in || in_use.asks_out {
+            mask |= marks.answers();
+        }
+        Expression::SetMark { mask, value: 0 }
+    }
+
     /// Goes to the chain of a dispatch.
     fn shared(&mut self, dispatch: Dispatch) -> Expression {
         let name = ChainName::new(dispatch.name);
@@ -132,9 +148,4 @@ impl Lowering<'_> {
         };
         self.table.chains.insert(name.clone(), chain);
     }
-}
-
-/// The bit of the packet mark that says: allowed by untracked or pre-DNAT policy. The lowest that is ours.
-pub(super) const fn stage_accept(config: &NodeConfig) -> u32 {
-    config.mark_mask & config.mark_mask.wrapping_neg()
 }

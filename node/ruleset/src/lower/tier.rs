@@ -105,15 +105,15 @@ impl LoweredTier {
         view: &View,
         selectors: &mut Selectors,
     ) -> Result<Self, ItemFault> {
-        let terms = content.terms;
+        let terms = content.terms.clone();
         let policies = Policies::new(terms.direction, &content.policies);
         let mut maker = Maker::new(place.hook, &terms, view, selectors);
         let default = match terms.default {
-            TierDefault::Deny => maker.context.deny(),
-            TierDefault::Pass => Expression::Verdict(Verdict::Return),
+            TierDefault::Deny => maker.context.deny(terms.default_id),
+            TierDefault::Pass => vec![Expression::Verdict(Verdict::Return)],
         };
         let default = NftRule {
-            expressions: vec![default],
+            expressions: default,
             id: terms.default_id,
         };
         let ending = Ending::new(default, place.hook);

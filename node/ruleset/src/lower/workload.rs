@@ -4,6 +4,7 @@ use super::{
     Lowering, accept, exempt,
     part::{immutable, nets_test},
     rule,
+    rule::audit,
 };
 use crate::{
     ir::{
@@ -143,8 +144,10 @@ impl Lowering<'_> {
             rules.push(self.workload_discovery());
         }
         if self.view.config.endpoint_to_host_action == EndpointToHostAction::Drop {
-            let drop = rule([Expression::Verdict(Verdict::Drop)]);
-            rules.push(drop.of(rule_id::endpoint_to_host()));
+            let id = rule_id::endpoint_to_host();
+            let log = self.audits.then(|| audit(id));
+            let drop = Expression::Verdict(Verdict::Drop);
+            rules.push(Rule::new(log.into_iter().chain([drop]).collect()).of(id));
         } else {
             if self.in_use.workloads {
                 rules.push(self.workload_map(Dispatch::WORKLOAD_FROM));
@@ -208,8 +211,9 @@ impl Lowering<'_> {
         blocked
             .into_iter()
             .map(|mut tests| {
-                tests.push(self.denial(dispatch));
-                Rule::new(tests).of(rule_id::tunnel())
+                let id = rule_id::tunnel();
+                tests.extend(self.deny(dispatch, id).expressions);
+                Rule::new(tests).of(id)
             })
             .collect()
     }

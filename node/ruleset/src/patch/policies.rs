@@ -28,7 +28,11 @@ pub(super) fn lower_policies(
     position: Option<&Position>,
     cache: &mut LowerCache,
 ) -> Option<Plan> {
-    if change.config || !change.endpoints.is_empty() || !change.classes.is_empty() {
+    let beyond = change.config
+        || !change.endpoints.is_empty()
+        || !change.classes.is_empty()
+        || !change.plugins.is_empty();
+    if beyond {
         return None;
     }
     let (actual, uses) = actual.counted();

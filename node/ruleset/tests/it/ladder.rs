@@ -8,7 +8,7 @@ use palisade_policy::{
 };
 use palisade_ruleset::{
     interpret::{self, Did, Given, Opaque, judge_given},
-    ir::{ChainName, Ruleset, TableName},
+    ir::{Ruleset, SetName, TableName},
     lower::{LowerCache, lower},
 };
 use proptest::{collection::vec, prelude::*};
@@ -61,11 +61,12 @@ pub(crate) fn givens(ruleset: &Ruleset, mark: u32, routed: &IfName) -> [Given; 2
     let untracked = ruleset
         .tables
         .get(&TableName::Raw)
-        .is_some_and(|raw| raw.chains.contains_key(&ChainName::new("untracked_out")));
+        .is_some_and(|raw| raw.maps.contains_key(&SetName::new("untracked_out_if")));
     let given = |opaque, mark| Given {
         opaque,
         mark,
         routed: (!untracked).then(|| routed.clone()),
+        daemon: None,
     };
     [
         given(Opaque::Absent, mark),
@@ -79,7 +80,7 @@ pub(crate) fn differ(said: &Judgement, ruleset: &Ruleset, packet: &Packet, given
         .is_ok_and(|done| said.verdict != done.verdict || logged(said) != written(&done))
 }
 
-fn logged(said: &Judgement) -> Vec<&String> {
+pub(crate) fn logged(said: &Judgement) -> Vec<&String> {
     let mut logged: Vec<_> = said
         .trace
         .iter()
@@ -92,7 +93,7 @@ fn logged(said: &Judgement) -> Vec<&String> {
     logged
 }
 
-fn written(done: &interpret::Judgement) -> Vec<&String> {
+pub(crate) fn written(done: &interpret::Judgement) -> Vec<&String> {
     let mut written: Vec<_> = done
         .trace
         .iter()

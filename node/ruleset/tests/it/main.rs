@@ -1,5 +1,6 @@
 //! The laws of rulesets: what is lowered judges as the policy says, and plans lead where they should.
 
+mod asking;
 mod faults;
 mod goldens;
 mod ladder;

@@ -71,6 +71,14 @@ fn tcp(ranges: &[(u16, u16)]) -> Match {
     }
 }
 
+/// One destination port of a protocol.
+pub(crate) fn port(protocol: Protocol, port: u16) -> Match {
+    Match {
+        protocol: Some(protocol),
+        ..tcp(&[(port, port)])
+    }
+}
+
 pub(crate) fn from(mut matches: Match, set: &str) -> Match {
     matches.source.sets = vec![SetId::from(set)];
     matches

@@ -9,11 +9,13 @@ use palisade_policy::{
 use proptest::{collection::vec, option, prelude::*};
 use std::{collections::BTreeMap, sync::Arc};
 
+mod asking;
 mod config;
 mod pools;
 mod rules;
 mod traffic;
 
+pub(crate) use asking::{add_auditor, add_plugins, asked_packet, asking_view, conditions};
 pub(crate) use config::config;
 pub(crate) use pools::POLICIES;
 use rules::sets;

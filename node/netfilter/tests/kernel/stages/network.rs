@@ -96,7 +96,7 @@ impl Place {
         let receiver = self.there(move || bound(local));
         from.there(move || {
             let sender = UdpSocket::bind(packet.from).expect("the sender's address");
-            match sender.send_to(b"?", packet.to) {
+            match sender.send_to(&[packet.says], packet.to) {
                 Ok(_) => {}
                 Err(err) if err.kind() == ErrorKind::PermissionDenied => {}
                 Err(err) => panic!("{packet:?}: {err}"),
@@ -124,6 +124,8 @@ pub(super) struct Datagram {
     pub(super) to: SocketAddr,
     /// Another port than it was sent to, where it is translated.
     pub(super) arrives_at: u16,
+    /// Its one byte.
+    pub(super) says: u8,
 }
 
 impl Datagram {
@@ -133,7 +135,13 @@ impl Datagram {
             from: SocketAddr::new(address(from), 0),
             to: SocketAddr::new(address(to), port),
             arrives_at: port,
+            says: b'?',
         }
+    }
+
+    pub(super) const fn saying(mut self, byte: u8) -> Self {
+        self.says = byte;
+        self
     }
 
     pub(super) const fn out_of(mut self, port: u16) -> Self {

@@ -7,6 +7,7 @@ use palisade_policy::{
     endpoint::{Endpoint, InterfaceMatch},
     ids::{ClassId, PolicyId, RuleId, TierName},
     packet::Environment,
+    plugin::{OnFailure, Plugin, PluginCondition, PluginDigest, PluginKind},
     rule::{Action, EntityMatch, Match, Policy, PortMatch, PortRange, Protocol, Rule},
     view::View,
 };
@@ -14,8 +15,28 @@ use palisade_ruleset::{
     diff,
     ir::Ruleset,
     lower::{LowerCache, lower},
+    plugins::Asking,
 };
 use std::{collections::BTreeMap, sync::Arc};
+
+/// Adds an auditor.
+pub(super) fn with_auditor(view: &mut View) {
+    let auditor = Arc::new(plugin(PluginKind::Auditor));
+    view.plugins.insert("plugin/auditor".into(), auditor);
+}
+
+fn plugin(kind: PluginKind) -> Plugin {
+    Plugin {
+        kind,
+        digest: PluginDigest([7; 32]),
+        size: 1,
+        fuel: 1,
+        memory: 1,
+        payload: 0,
+        settings: String::new(),
+        sinks: BTreeMap::new(),
+    }
+}
 
 /// An empty view: one inbound failsafe, TCP 22 and UDP 7.
 pub(super) fn nothing() -> View {
@@ -25,7 +46,7 @@ pub(super) fn nothing() -> View {
         net: None,
     };
     View {
-        plugins: BTreeMap::new(),
+        plugins: BTreeMap::from([("plugin/judge".into(), Arc::new(plugin(PluginKind::Matcher)))]),
         config: Arc::new(NodeConfig {
             failsafe_inbound: vec![failsafe(Protocol::TCP, 22), failsafe(Protocol::UDP, 7)],
             failsafe_outbound: Vec::new(),
@@ -60,6 +81,33 @@ pub(super) enum Open {
     From(u16),
     /// It denies TCP.
     NoTcp,
+    /// UDP to this port, where a plugin says so.
+    Asking(u16, OnFailure),
+}
+
+/// What a plugin is asked.
+fn condition(on_failure: OnFailure) -> PluginCondition {
+    PluginCondition {
+        plugin: "plugin/judge".into(),
+        settings: "{}".to_owned(),
+        on_failure,
+    }
+}
+
+/// In front of an endpoint's normal ingress policy: what a plugin says is denied.
+pub(super) fn asking_rule(view: &mut View, interface: &str, port: u16, on_failure: OnFailure) {
+    let name = format!(
+        "gnp/{interface}-{:?}-{:?}",
+        PolicyList::Normal,
+        Direction::Ingress
+    );
+    let policy = view.policies.get_mut(&PolicyId::from(name.as_str()));
+    let policy = Arc::make_mut(policy.expect("the policy"));
+    let mut asks = rules(&Open::Asking(port, on_failure));
+    for rule in &mut asks {
+        rule.action = Action::Deny;
+    }
+    policy.ingress.splice(0..0, asks);
 }
 
 /// What a list says.
@@ -142,6 +190,11 @@ fn rules(open: &Open) -> Vec<Rule> {
             matches.source = ports(&[*from]);
             Action::Allow
         }
+        Open::Asking(port, on_failure) => {
+            matches.destination = ports(&[*port]);
+            matches.plugin = Some(condition(*on_failure));
+            Action::Allow
+        }
         Open::NoTcp => {
             matches.protocol = Some(Protocol::TCP);
             Action::Deny
@@ -156,6 +209,11 @@ fn rules(open: &Open) -> Vec<Rule> {
 
 /// Enforces a view; what is read back is what was wanted.
 pub(super) fn enforce(kernel: &mut Netfilter, view: &View) -> Ruleset {
+    enforce_asking(kernel, view).0
+}
+
+/// The same, and what plugins are asked.
+pub(super) fn enforce_asking(kernel: &mut Netfilter, view: &View) -> (Ruleset, Asking) {
     assert_eq!(view.check(), vec![]);
     let lowered = lower(view, &Environment::default(), None, &mut LowerCache::new());
     assert_eq!(lowered.faults, vec![]);
@@ -165,7 +223,7 @@ pub(super) fn enforce(kernel: &mut Netfilter, view: &View) -> Ruleset {
     kernel.read_touched(&plan).expect("as planned");
     let actual = kernel.read().expect("read");
     assert!(diff(&actual, &lowered.ruleset).is_empty());
-    lowered.ruleset
+    (lowered.ruleset, lowered.asking)
 }
 
 /// Changes the configuration.

@@ -4,8 +4,9 @@ use super::Context;
 use crate::{
     ir::{Expression, LogTo, Rule as NftRule, Verdict},
     lower::part::immutable,
+    plugins::AUDIT_GROUP,
 };
-use palisade_policy::{config::LogLimit, rule::Action};
+use palisade_policy::{config::LogLimit, ids::RuleId, rule::Action};
 
 /// What an allow rule does.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -17,6 +18,11 @@ pub(in crate::lower) enum Allow {
         /// Which.
         bit: u32,
     },
+    /// And clears what answers of plugins said here.
+    Forget {
+        /// Where they say it.
+        bits: u32,
+    },
     /// And keeps the packet out of connection tracking.
     Untrack {
         /// Which says so to later stages.
@@ -26,12 +32,14 @@ pub(in crate::lower) enum Allow {
 
 impl Context<'_> {
     /// How a denied packet ends.
-    pub(in crate::lower) const fn deny(&self) -> Expression {
-        if self.rejects {
+    pub(in crate::lower) fn deny(&self, id: Option<RuleId>) -> Vec<Expression> {
+        let end = if self.rejects {
             Expression::Reject
         } else {
             Expression::Verdict(Verdict::Drop)
-        }
+        };
+        let audit = id.filter(|_| self.audits).map(audit);
+        audit.into_iter().chain([end]).collect()
     }
 
     /// A chain of its own where an allow is more than a verdict, so that it can be the element of a map.
@@ -44,18 +52,24 @@ impl Context<'_> {
         let expressions = match self.allow {
             Allow::Accept => return Verdict::Accept,
             Allow::Mark { bit } => vec![mark(bit), accept],
+            Allow::Forget { bits } => {
+                let (mask, value) = (bits, 0);
+                vec![Expression::SetMark { mask, value }, accept]
+            }
             Allow::Untrack { bit } => vec![mark(bit), Expression::Notrack, accept],
         };
         let rules = vec![NftRule::new(expressions)];
         Verdict::Goto(immutable(&mut self.part, "allow", self.hook, rules))
     }
 
-    pub(super) fn act(&mut self, action: &Action, expressions: &mut Vec<Expression>) {
+    pub(super) fn act(&mut self, id: RuleId, action: &Action, expressions: &mut Vec<Expression>) {
         match action {
             Action::Allow => expressions.push(Expression::Verdict(self.allowed())),
-            Action::Deny => expressions.push(self.deny()),
+            Action::Deny => expressions.extend(self.deny(Some(id))),
             Action::Pass => expressions.push(Expression::Verdict(Verdict::Return)),
             Action::Log { prefix } => {
+                // Auditors see what the limit would hide.
+                expressions.extend(self.audits.then(|| audit(id)));
                 expressions.extend(self.view.config.log_limit.map(limit));
                 expressions.push(Expression::Log {
                     prefix: prefix.clone(),
@@ -63,6 +77,14 @@ impl Context<'_> {
                 });
             }
         }
+    }
+}
+
+/// Tells auditors, by the rule's id.
+pub(in crate::lower) fn audit(id: RuleId) -> Expression {
+    Expression::Log {
+        prefix: id.to_string(),
+        to: LogTo::Group(AUDIT_GROUP),
     }
 }
 

@@ -36,13 +36,14 @@ pub(in crate::lower) fn wants_ports(matches: &Match) -> bool {
     !matches.source.ports.is_empty() || !matches.destination.ports.is_empty()
 }
 
-/// Nothing but protocol and destination ports is asked.
+/// Nothing but protocol and destination ports is asked, and no plugin.
 pub(in crate::lower) fn is_bare(matches: &Match) -> bool {
     let only_ports = EntityMatch {
         ports: matches.destination.ports.clone(),
         ..EntityMatch::default()
     };
     matches.family.is_none()
+        && matches.plugin.is_none()
         && matches.icmp.is_none()
         && matches.not_icmp.is_none()
         && matches.source.is_any()

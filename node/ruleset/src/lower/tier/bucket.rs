@@ -115,6 +115,8 @@ impl<'a> Maker<'a> {
                 used: BTreeMap::new(),
                 rejects: terms.rejects,
                 allow: terms.allow,
+                questions: terms.questions.clone(),
+                audits: terms.audits,
                 hook,
             },
             known: HashMap::new(),

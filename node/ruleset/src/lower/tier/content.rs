@@ -3,6 +3,7 @@
 use crate::{
     ir::TableName,
     lower::rule::{Allow, Port, may_match, wants_ports},
+    plugins::Questions,
 };
 use palisade_policy::{
     class::{Direction, PolicyList, TierDefault},
@@ -25,13 +26,16 @@ pub(in crate::lower) struct TierContent {
 }
 
 /// What all rules of a tier share.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub(in crate::lower) struct Terms {
     pub(in crate::lower) direction: Direction,
     pub(in crate::lower) default: TierDefault,
     pub(in crate::lower) default_id: Option<RuleId>,
     pub(in crate::lower) rejects: bool,
     pub(in crate::lower) allow: Allow,
+    /// Of the whole class.
+    pub(in crate::lower) questions: Option<Arc<Questions>>,
+    pub(in crate::lower) audits: bool,
     pub(in crate::lower) ipv6: bool,
     pub(in crate::lower) log_limit: Option<LogLimit>,
 }
@@ -264,12 +268,14 @@ fn lines<'a>(
 // === impl Line ===
 
 impl Line<'_> {
-    /// The protocol whose index alone the line stands in: it names numbers of ports, and no ports by set.
+    /// The protocol whose index alone the line stands in: it names numbers of ports, and no ports by set. Absent too where
+    /// a plugin is asked: the class's head depends on the line.
     pub(super) fn ported(&self) -> Option<Protocol> {
         let matches = &self.rule.matches;
         let ports = &matches.destination.ports;
         matches.protocol.filter(|protocol| {
             protocol.has_ports()
+                && matches.plugin.is_none()
                 && matches.not_protocol != Some(*protocol)
                 && !ports.ranges.is_empty()
                 && ports.sets.is_empty()

@@ -43,7 +43,7 @@ pub(crate) fn config() -> impl Strategy<Value = NodeConfig> {
         (any::<bool>(), any::<bool>()),
         select(vec![&["cali"][..], &["cali"], &["cali", "eth3"], &[]]),
         (
-            select(vec![0xffff_0000, 0x0000_f1f0]),
+            select(vec![0xffff_0000, 0x0000_f3f0]),
             prop::bool::weighted(0.8),
         ),
     )

@@ -53,9 +53,12 @@ pub(crate) fn interface() -> impl Strategy<Value = IfName> {
     .prop_map(IfName::from)
 }
 
-/// What someone else may have written into a packet's mark, our bit among it.
+/// What someone else may have written into a packet's mark, our bits among it.
 pub(crate) fn mark() -> impl Strategy<Value = u32> {
-    select(vec![0, 1, 0x0001_0000, 0x0000_0010, 0x8001_0011, u32::MAX])
+    // And answers for what arrives, or leaves.
+    let answers = [0x0032_0000, 0x003c_0000, 0x0000_3f20, 0x0000_3fc0];
+    let bits = [0, 1, 0x0001_0000, 0x0000_0010, 0x8001_0011, u32::MAX];
+    select([bits.as_slice(), answers.as_slice()].concat())
 }
 
 fn way() -> impl Strategy<Value = Way> {

@@ -1,0 +1,248 @@
+//! The plugin head of a class: what stands before rules that test answers.
+//!
+//! ```text
+//! class:  protocol and ports of some rule with a condition → jump head
+//! head:   answers for this stage → return
+//!         forget answers for others
+//!         all answers remembered → those, return
+//!         heartbeat → queue
+//!         what failure comes to
+//! ```
+//!
+//! Tests are positive throughout: what cannot be loaded, as the port of a protocol without, is asked about.
+
+use super::{Lowering, part::immutable, part::ports_test, rule};
+use crate::{
+    ir::{End, Expression, Key, Rule, Set, SetName, Shape, Verdict, names},
+    plugins::{Question, Questions, has_matchers},
+    stage::Dispatch,
+};
+use palisade_policy::{
+    class::{Class, PolicyList},
+    fault::{ItemFault, Reason},
+    plugin::{Answer, PluginCondition},
+    rule::{Family, Match, PortRange, Protocol},
+};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+/// Ports by family and protocol of packets that may be asked about; absent family or protocol: any. No ports: all.
+type Gate = BTreeMap<(Option<Family>, Option<Protocol>), BTreeSet<PortRange>>;
+
+impl Lowering<'_> {
+    /// The conditions of a class; a fault where there are no bits for them, or no way to ask.
+    pub(super) fn questions(
+        &self,
+        dispatch: Dispatch,
+        class: &Class,
+    ) -> Result<Option<Arc<Questions>>, ItemFault> {
+        if !has_matchers(self.view) {
+            return Ok(None);
+        }
+        let early = matches!(class.list, PolicyList::Untracked | PolicyList::PreDnat);
+        if early && let Some((policy, _)) = self.conditions(class).next() {
+            let item = policy.into();
+            let reason = Reason::EarlyPlugin;
+            return Err(ItemFault { item, reason });
+        }
+        Questions::of(class, self.view, dispatch.asks).map_err(|policy| ItemFault {
+            item: (&*policy).into(),
+            reason: Reason::TooManyConditions,
+        })
+    }
+
+    /// Every mention of a condition in a class.
+    fn conditions<'c>(
+        &'c self,
+        class: &'c Class,
+    ) -> impl Iterator<
+        Item = (
+            &'c palisade_policy::ids::PolicyId,
+            (&'c Match, &'c PluginCondition),
+        ),
+    > {
+        class.policies().flat_map(move |id| {
+            let policy = self.view.policies.get(id);
+            let rules = policy.into_iter().flat_map(|p| p.rules(class.direction));
+            rules.filter_map(move |rule| {
+                let condition = rule.matches.plugin.as_ref()?;
+                Some((id, (&rule.matches, condition)))
+            })
+        })
+    }
+
+    /// Jumps to the head where a rule with a condition may match.
+    pub(super) fn head(
+        &mut self,
+        dispatch: Dispatch,
+        class: &Class,
+        questions: &Questions,
+    ) -> Vec<Rule> {
+        let mut gate = Gate::new();
+        let matches: Vec<Match> = self
+            .conditions(class)
+            .map(|(_, (matches, _))| matches.clone())
+            .collect();
+        for matches in &matches {
+            open(&mut gate, matches);
+        }
+        if gate.is_empty() {
+            return Vec::new();
+        }
+        let whole = |key| gate.get(&key).is_some_and(BTreeSet::is_empty);
+        if whole((None, None)) {
+            gate.retain(|key, _| *key == (None, None));
+        }
+        let head = self.head_chain(dispatch, questions);
+        let jump = Expression::Verdict(Verdict::Jump(head));
+        gate.into_iter()
+            .map(|((family, protocol), ports)| {
+                let mut expressions = Vec::new();
+                expressions.extend(family.map(Expression::Family));
+                let not = false;
+                expressions.extend(protocol.map(|protocol| Expression::Protocol { protocol, not }));
+                if !ports.is_empty() {
+                    let ports: Vec<PortRange> = ports.into_iter().collect();
+                    expressions.push(ports_test(&mut self.table, End::Destination, &ports, false));
+                }
+                expressions.push(jump.clone());
+                Rule::new(expressions)
+            })
+            .collect()
+    }
+
+    fn head_chain(&mut self, dispatch: Dispatch, questions: &Questions) -> crate::ir::ChainName {
+        let alive = SetName::new(names::PLUGIN_ALIVE);
+        self.volatile(&alive, Shape::Family);
+        let here = Expression::Mark {
+            mask: questions.stage_mask(),
+            value: questions.evaluated(),
+        };
+        let known = rule([here, Expression::Verdict(Verdict::Return)]);
+        let set = |value| Expression::SetMark {
+            mask: questions.mask(),
+            value,
+        };
+        let mut rules = vec![known.clone(), rule([set(0)])];
+        for family in [Family::V4, Family::V6] {
+            if family == Family::V4 || self.view.config.ipv6 {
+                let chain = self.known_chain(dispatch, questions, family);
+                let jump = Expression::Verdict(Verdict::Jump(chain));
+                rules.push(rule([Expression::Family(family), jump]));
+            }
+        }
+        rules.push(known);
+        rules.push(rule([
+            Expression::Lookup {
+                key: Key::Family,
+                set: alive,
+                not: false,
+            },
+            Expression::Queue(questions.queue()),
+        ]));
+        let failed = questions.answered(0, std::iter::repeat(Answer::Failed));
+        rules.push(rule([set(failed)]));
+        immutable(&mut self.table, "head", dispatch.name, rules)
+    }
+
+    /// Ends with the bits of this stage if every answer is remembered; comes back early if one is not.
+    fn known_chain(
+        &mut self,
+        dispatch: Dispatch,
+        questions: &Questions,
+        family: Family,
+    ) -> crate::ir::ChainName {
+        let (stage, evaluated) = (questions.stage_mask(), questions.evaluated());
+        let mut rules = Vec::new();
+        for (place, question) in questions.iter().enumerate() {
+            if place > 0 {
+                rules.push(rule([Expression::SetMark {
+                    mask: stage,
+                    value: 0,
+                }]));
+            }
+            for (holds, answer) in [(true, Answer::Match), (false, Answer::NoMatch)] {
+                let set = self.remembered(question, family, holds);
+                let bits = question.bits(answer);
+                rules.push(rule([
+                    Expression::Lookup {
+                        key: Key::Flow(family),
+                        set,
+                        not: false,
+                    },
+                    Expression::SetMark {
+                        mask: stage | bits,
+                        value: evaluated | bits,
+                    },
+                ]));
+            }
+            let unknown = Expression::Mark {
+                mask: stage,
+                value: 0,
+            };
+            rules.push(rule([unknown, Expression::Verdict(Verdict::Return)]));
+        }
+        // The last one would return anyway.
+        rules.pop();
+        immutable(&mut self.table, "known", dispatch.name, rules)
+    }
+
+    fn remembered(&mut self, question: &Question, family: Family, holds: bool) -> SetName {
+        let name = question.remembered(family, holds);
+        let shape = match family {
+            Family::V4 => Shape::Flow4,
+            Family::V6 => Shape::Flow6,
+        };
+        self.volatile(&name, shape);
+        name
+    }
+
+    fn volatile(&mut self, name: &SetName, shape: Shape) {
+        debug_assert!(shape.is_volatile() && names::is_volatile(name.as_str()));
+        let empty = || {
+            Arc::new(Set {
+                shape,
+                interval: false,
+                elements: BTreeSet::new(),
+            })
+        };
+        self.table.sets.entry(name.clone()).or_insert_with(empty);
+    }
+}
+
+/// Lets packets through to the head that the match may hold for.
+fn open(gate: &mut Gate, matches: &Match) {
+    let family = match [Family::V4, Family::V6].map(|family| matches.covers(family)) {
+        [true, true] => None,
+        [true, false] => Some(Family::V4),
+        [false, true] => Some(Family::V6),
+        [false, false] => return,
+    };
+    let ports = &matches.destination.ports;
+    let numbers = !ports.ranges.is_empty() && ports.sets.is_empty();
+    let with_ports = [Protocol::TCP, Protocol::UDP, Protocol::SCTP];
+    let protocols: Vec<Option<Protocol>> = match matches.protocol {
+        // Only these have ports that a number can be met by.
+        None if numbers => with_ports.map(Some).to_vec(),
+        protocol => vec![protocol],
+    };
+    for protocol in protocols {
+        let ranges = numbers && protocol.is_some_and(Protocol::has_ports);
+        let ranges = if ranges { ports.ranges.as_slice() } else { &[] };
+        match gate.entry((family, protocol)) {
+            std::collections::btree_map::Entry::Vacant(entry) => {
+                entry.insert(ranges.iter().copied().collect());
+            }
+            std::collections::btree_map::Entry::Occupied(mut entry) => {
+                let there = entry.get_mut();
+                if ranges.is_empty() {
+                    there.clear();
+                } else if !there.is_empty() {
+                    there.extend(ranges);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,472 @@
+//! Conditions that plugins decide: the ladder with a daemon that answers and without one, remembered answers, audit
+//! events, and what of the mark is left behind.
+
+use crate::{
+    ladder::{givens, logged, our_bit, written},
+    views::{add_list, node_config, port, rule, small_view, view},
+    worlds,
+};
+use palisade_policy::{
+    class::{Direction, PolicyList},
+    evaluate::{Evaluator, Subject, Verdict as Judged},
+    fault::Reason,
+    ids::{PluginId, PolicyId},
+    packet::{CtState, Packet, Way},
+    plugin::{Answer, OnFailure, PluginCondition},
+    rule::{Action, Policy, Protocol},
+    view::View,
+};
+use palisade_ruleset::{
+    apply::Actual,
+    diff,
+    interpret::{Did, Given, Judgement, judge_given},
+    ir::{Element, Expression, Rule, Ruleset, SetName, TableName, Value, names},
+    lower::{LowerCache, Lowered, lower},
+    lower_change,
+    plugins::{Asking, Marks},
+};
+use proptest::{
+    collection::vec, prelude::*, sample::Index, strategy::ValueTree, test_runner::TestRunner,
+};
+use std::{collections::BTreeMap, sync::Arc};
+
+fn lowered(view: &View) -> Lowered {
+    lower(view, &worlds::environment(), None, &mut LowerCache::new())
+}
+
+/// With every answer that there is remembered for the packet's flow.
+fn remembering(lowered: &Lowered, packet: &Packet) -> Ruleset {
+    let mut ruleset = lowered.ruleset.clone();
+    let Some(port) = packet
+        .destination_port
+        .filter(|_| packet.protocol.has_ports())
+    else {
+        return ruleset;
+    };
+    let (source, destination) = (packet.source, packet.destination);
+    let flow = Value::Flow(source, destination, packet.protocol, port);
+    let family = if source.is_ipv4() {
+        palisade_policy::rule::Family::V4
+    } else {
+        palisade_policy::rule::Family::V6
+    };
+    let main = ruleset.tables.get_mut(&TableName::Main).expect("a table");
+    for question in lowered.asking.all() {
+        let holds = match packet.answers.get(&question.condition) {
+            Some(Answer::Match) => true,
+            Some(Answer::NoMatch) => false,
+            Some(Answer::Failed) | None => continue,
+        };
+        let name = question.remembered(family, holds);
+        if let Some(set) = main.sets.get_mut(&name) {
+            let set = Arc::make_mut(set);
+            set.elements.insert(Element::single(flow.clone()));
+        }
+    }
+    ruleset
+}
+
+/// What is left of answers in the mark is nothing, or was brought and is believed nowhere; bits of others are as they came.
+fn left_clean(view: &View, done: &Judgement, brought: u32) -> bool {
+    let marks = Marks::new(view.config.mark_mask);
+    let answers = done.mark & marks.answers();
+    let clean =
+        done.verdict != Judged::Accept || answers == 0 || answers == brought & marks.answers();
+    clean && done.mark & !marks.all() == brought & !marks.all()
+}
+
+fn has_auditor(view: &View) -> bool {
+    view.plugins.contains_key(&PluginId::from("plugin/auditor"))
+}
+
+/// Prefixes told to auditors.
+fn events(done: &Judgement) -> Vec<&String> {
+    let told = done.trace.iter().filter_map(|step| match &step.did {
+        Did::Event(prefix) => Some(prefix),
+        _ => None,
+    });
+    told.collect()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn the_kernel_does_what_plugins_and_policy_say(
+        view in worlds::asking_view(),
+        packets in vec((worlds::asked_packet(), worlds::mark(), worlds::interface()), 40),
+    ) {
+        prop_assert_eq!(view.check(), vec![]);
+        let environment = worlds::environment();
+        let lowered = lowered(&view);
+        prop_assert_eq!(&lowered.faults, &vec![]);
+        let evaluator = Evaluator::new(&view, &environment);
+        let asking = Arc::new(lowered.asking.clone());
+        for (packet, mark, routed) in &packets {
+            let silent = Packet { answers: BTreeMap::new(), ..packet.clone() };
+            let remembering = remembering(&lowered, packet);
+            for given in givens(&lowered.ruleset, *mark, routed) {
+                let alive = Given { daemon: Some(Arc::clone(&asking)), ..given.clone() };
+                for (ruleset, facts, given) in [
+                    (&lowered.ruleset, packet, &alive),
+                    (&lowered.ruleset, &silent, &given),
+                    (&remembering, packet, &alive),
+                ] {
+                    let said = evaluator.judge(facts);
+                    let done = judge_given(ruleset, facts, given)
+                        .map_err(|err| TestCaseError::fail(err.to_string()))?;
+                    prop_assert_eq!(
+                        said.verdict,
+                        done.verdict,
+                        "{:?} {:?}\npolicy: {:#?}\nkernel: {:#?}\n{}",
+                        facts,
+                        given,
+                        said,
+                        done,
+                        palisade_ruleset::text::render(ruleset)
+                    );
+                    prop_assert!(left_clean(&view, &done, *mark), "{:?} of {:x}", done, mark);
+                    prop_assert_eq!(logged(&said), written(&done));
+                    if !has_auditor(&view) {
+                        prop_assert_eq!(events(&done), Vec::<&String>::new());
+                    } else if let (Some(rule), true) = (said.rule, said.verdict != Judged::Accept)
+                        && !matches!(said.reason, Subject::UnknownWorkload(_))
+                    {
+                        // The last event is the denial, by the id of what denied.
+                        let told = events(&done);
+                        let last = told.last().map(|id| id.as_str());
+                        let rule = rule.to_string();
+                        prop_assert_eq!(last, Some(rule.as_str()));
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn what_asks_goes_the_short_way_to_the_same_place_or_not_at_all(
+        first in worlds::asking_view(),
+        edits in vec((any::<Index>(), worlds::policy("gnp/new"), any::<Index>()), 1..6),
+    ) {
+        let mut view = first;
+        let mut cache = LowerCache::new();
+        let environment = worlds::environment();
+        let mut actual = Actual::new(lower(&view, &environment, None, &mut cache).ruleset);
+        for (at, mut policy, asks) in edits {
+            let id = PolicyId::from(*at.get(&worlds::POLICIES));
+            let condition = worlds::conditions()[asks.index(worlds::conditions().len())].clone();
+            for rule in policy.ingress.iter_mut().step_by(2) {
+                rule.matches.plugin = Some(condition.clone());
+            }
+            view.policies.insert(id.clone(), Arc::new(policy));
+            let mut change = palisade_policy::delta::Change::default();
+            change.policies.insert(id);
+            let desired = lowered(&view).ruleset;
+            match lower_change(&mut actual, &view, &change, None, &mut cache) {
+                Some(plan) => {
+                    actual.apply(&plan).map_err(|err| TestCaseError::fail(err.to_string()))?;
+                    prop_assert!(actual.ruleset() == &desired, "{:#?}", diff(actual.ruleset(), &desired));
+                }
+                None => {
+                    let warm = lower(&view, &environment, None, &mut cache).ruleset;
+                    prop_assert!(warm == desired, "{:#?}", diff(&warm, &desired));
+                    actual = Actual::new(warm);
+                }
+            }
+        }
+    }
+}
+
+/// A view of one endpoint, whose ingress allows DNS where a plugin says so, and TCP 80 to all.
+pub(crate) fn dns(on_failure: OnFailure, action: Action) -> View {
+    let condition = PluginCondition {
+        on_failure,
+        ..worlds::conditions()[0].clone()
+    };
+    let mut asks = rule(1, action, port(Protocol::UDP, 53));
+    asks.matches.plugin = Some(condition);
+    let open = rule(2, Action::Allow, port(Protocol::TCP, 80));
+    let policy = Policy {
+        ingress: vec![asks, open],
+        ..Policy::default()
+    };
+    let mut view = view(vec![("gnp/only".to_owned(), policy)], Vec::new());
+    worlds::add_plugins(&mut view);
+    assert_eq!(view.check(), vec![]);
+    view
+}
+
+fn arriving(protocol: Protocol, port: u16) -> Packet {
+    Packet {
+        answers: BTreeMap::new(),
+        way: Way::In {
+            interface: "eth0".into(),
+        },
+        source: "10.0.0.2".parse().expect("an address"),
+        destination: "10.0.0.3".parse().expect("an address"),
+        protocol,
+        source_port: Some(40_000),
+        destination_port: Some(port),
+        icmp: None,
+        ct: CtState::New,
+        original_destination: None,
+    }
+}
+
+fn judged(lowered: &Lowered, packet: &Packet, alive: bool, mark: u32) -> Judgement {
+    let given = Given {
+        mark,
+        daemon: alive.then(|| Arc::new(lowered.asking.clone())),
+        ..Given::default()
+    };
+    judge_given(&lowered.ruleset, packet, &given).expect("a ruleset of ours")
+}
+
+#[test]
+fn without_daemon_every_failure_is_what_its_rule_says() {
+    use Judged::{Accept, Drop};
+    for (action, on_failure, verdict) in [
+        (Action::Allow, OnFailure::Match, Accept),
+        (Action::Allow, OnFailure::NoMatch, Drop),
+        (Action::Allow, OnFailure::Deny, Drop),
+        (Action::Allow, OnFailure::Allow, Accept),
+        (Action::Deny, OnFailure::Match, Drop),
+        (Action::Deny, OnFailure::NoMatch, Drop),
+        (Action::Pass, OnFailure::Allow, Accept),
+        (Action::Pass, OnFailure::Deny, Drop),
+    ] {
+        let lowered = lowered(&dns(on_failure, action.clone()));
+        assert_eq!(lowered.faults, vec![]);
+        let done = judged(&lowered, &arriving(Protocol::UDP, 53), false, 0);
+        assert_eq!(done.verdict, verdict, "{action:?} {on_failure:?}");
+        let other = judged(&lowered, &arriving(Protocol::TCP, 80), false, 0);
+        assert_eq!(other.verdict, Accept);
+    }
+}
+
+#[test]
+fn only_packets_that_a_rule_with_a_condition_may_match_are_asked_about() {
+    let view = dns(OnFailure::NoMatch, Action::Allow);
+    let lowered = lowered(&view);
+    let asked = |packet: &Packet| {
+        let done = judged(&lowered, packet, true, 0);
+        done.trace
+            .iter()
+            .any(|step| matches!(step.did, Did::Queue(_)))
+    };
+    assert!(asked(&arriving(Protocol::UDP, 53)));
+    assert!(!asked(&arriving(Protocol::UDP, 54)));
+    assert!(!asked(&arriving(Protocol::TCP, 53)));
+    assert!(!asked(&arriving(Protocol::TCP, 80)));
+    let mut known = arriving(Protocol::UDP, 53);
+    known.ct = CtState::Established;
+    assert!(!asked(&known), "the flow was judged before");
+}
+
+#[test]
+fn a_mark_with_answers_that_someone_else_wrote_opens_nothing() {
+    let view = dns(OnFailure::NoMatch, Action::Allow);
+    let lowered = lowered(&view);
+    for mark in [u32::MAX, 0x0012_0000, 0xfff2_0001] {
+        let done = judged(&lowered, &arriving(Protocol::UDP, 53), false, mark);
+        assert_eq!(done.verdict, Judged::Drop, "{mark:x}");
+    }
+}
+
+#[test]
+fn an_answer_for_an_endpoint_that_is_gone_drops() {
+    let lowered = lowered(&dns(OnFailure::Match, Action::Allow));
+    let given = Given {
+        daemon: Some(Arc::new(Asking::default())),
+        ..Given::default()
+    };
+    let done = judge_given(&lowered.ruleset, &arriving(Protocol::UDP, 53), &given);
+    assert_eq!(done.expect("a ruleset of ours").verdict, Judged::Drop);
+}
+
+#[test]
+fn more_conditions_than_bits_are_a_fault_of_the_policy() {
+    let mut view = dns(OnFailure::Deny, Action::Allow);
+    let mut config = node_config();
+    // One bit for early allows, three for the stage, one for answers: two are needed.
+    config.mark_mask = 0x001f_0000;
+    view.config = Arc::new(config);
+    let faults = lowered(&view).faults;
+    let [fault] = faults.as_slice() else {
+        panic!("{faults:?}");
+    };
+    assert_eq!(fault.reason, Reason::TooManyConditions);
+    assert_eq!(fault.item, (&PolicyId::from("gnp/only")).into());
+    let denied = judged(&lowered(&view), &arriving(Protocol::TCP, 80), true, 0);
+    assert_eq!(denied.verdict, Judged::Drop, "nothing is half enforced");
+}
+
+#[test]
+fn an_untracked_policy_that_asks_is_a_fault() {
+    let mut view = dns(OnFailure::Deny, Action::Allow);
+    add_list(&mut view, PolicyList::Untracked, Direction::Ingress);
+    let faults = lowered(&view).faults;
+    assert_eq!(faults.len(), 1);
+    assert_eq!(faults[0].reason, Reason::EarlyPlugin);
+}
+
+#[test]
+fn without_auditor_nothing_is_told() {
+    let mut view = dns(OnFailure::Deny, Action::Allow);
+    let logs = |lowered: &Lowered| {
+        let tables = lowered.ruleset.tables.values();
+        let chains = tables.flat_map(|table| table.chains.values());
+        let rules = chains.flat_map(|chain| chain.rules.iter().cloned());
+        let mut expressions = rules.flat_map(|rule| rule.expressions);
+        expressions.any(|e| matches!(e, Expression::Log { .. }))
+    };
+    assert!(!logs(&lowered(&view)));
+    worlds::add_auditor(&mut view);
+    assert!(logs(&lowered(&view)));
+}
+
+#[test]
+fn a_view_without_conditions_has_no_heartbeat() {
+    let mut view = small_view();
+    worlds::add_plugins(&mut view);
+    let alive = SetName::new(names::PLUGIN_ALIVE);
+    let main = &lowered(&view).ruleset.tables[&TableName::Main];
+    assert!(!main.sets.contains_key(&alive));
+    assert!(lowered(&view).asking.is_empty());
+    assert_ne!(our_bit(view.config.mark_mask), 0);
+}
+
+/// What could be wrong with how plugins are asked.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Fault {
+    /// Without heartbeat no bit says what failure comes to.
+    NothingWhereNobodyAnswers,
+    /// Rules that deny or allow where there is no answer are missing.
+    NoSecondBit,
+    /// A mark that was brought is believed.
+    MarksBelieved,
+    /// Answers outlive the base chain.
+    AnswersKept,
+    /// One remembered answer is taken for all.
+    HalfRemembered,
+    /// Answers for another stage are taken for ours.
+    AnyStage,
+}
+
+impl Fault {
+    const ALL: [Self; 6] = [
+        Self::NothingWhereNobodyAnswers,
+        Self::NoSecondBit,
+        Self::MarksBelieved,
+        Self::AnswersKept,
+        Self::HalfRemembered,
+        Self::AnyStage,
+    ];
+
+    /// The ruleset, made wrong. `failed`: the second bits.
+    fn put_into(self, ruleset: &Ruleset, failed: u32) -> Ruleset {
+        let mut ruleset = ruleset.clone();
+        if self == Self::MarksBelieved {
+            let raw = ruleset.tables.get_mut(&TableName::Raw);
+            for chain in raw.into_iter().flat_map(|raw| raw.chains.values_mut()) {
+                let clears = |rule: &Rule| {
+                    matches!(rule.expressions.as_slice(), [Expression::SetMark { .. }])
+                };
+                Arc::make_mut(&mut chain.rules).retain(|rule| !clears(rule));
+            }
+            return ruleset;
+        }
+        let main = ruleset.tables.get_mut(&TableName::Main).expect("a table");
+        for (name, chain) in &mut main.chains {
+            let role = name.as_str().split('_').next().unwrap_or_default();
+            let rules = Arc::make_mut(&mut chain.rules);
+            match (self, role) {
+                (Self::NothingWhereNobodyAnswers, "head") => drop(rules.pop()),
+                (Self::NoSecondBit, _) => rules.retain(|rule| {
+                    let second = |e: &Expression| {
+                        matches!(e, Expression::Mark { mask, value } if mask == value && mask & failed != 0)
+                    };
+                    role == "head" || role == "known" || !rule.expressions.iter().any(second)
+                }),
+                (Self::AnswersKept, "allow" | "class") => {
+                    for rule in rules {
+                        let sets = |e: &Expression| matches!(e, Expression::SetMark { .. });
+                        rule.expressions.retain(|e| !sets(e));
+                    }
+                }
+                (Self::HalfRemembered, "known") => rules.retain(|rule| {
+                    let clears = matches!(rule.expressions.as_slice(), [Expression::SetMark { .. }]);
+                    let ends = matches!(rule.expressions.last(), Some(Expression::Verdict(_)));
+                    !clears && !ends
+                }),
+                (Self::AnyStage, "head") => {
+                    for rule in rules {
+                        if let Some(Expression::Mark { mask, value }) = rule.expressions.first_mut() {
+                            // Any number with the lowest of its bits.
+                            *mask &= mask.wrapping_neg();
+                            *value &= *mask;
+                        }
+                    }
+                }
+                _ => {}
+            }
+        }
+        ruleset
+    }
+}
+
+#[test]
+fn the_ladder_finds_every_fault_of_asking() {
+    const WORLDS: usize = 400;
+    let mut runner = TestRunner::deterministic();
+    let environment = worlds::environment();
+    let worlds = (
+        worlds::asking_view(),
+        vec((worlds::asked_packet(), worlds::mark()), 40),
+    );
+    let mut hidden = Fault::ALL.to_vec();
+    for _ in 0..WORLDS {
+        let (view, packets) = worlds.new_tree(&mut runner).expect("a world").current();
+        let right = lowered(&view);
+        let failed = right.asking.all().filter_map(|q| q.failed);
+        let failed = failed.fold(0, |all, bit| all | bit);
+        let evaluator = Evaluator::new(&view, &environment);
+        let asking = Arc::new(right.asking.clone());
+        hidden.retain(|fault| {
+            !packets.iter().any(|(packet, mark)| {
+                let remembering = Lowered {
+                    ruleset: remembering(&right, packet),
+                    ..right.clone()
+                };
+                let silent = Packet {
+                    answers: BTreeMap::new(),
+                    ..packet.clone()
+                };
+                [
+                    (&right, packet, true),
+                    (&right, &silent, false),
+                    (&remembering, packet, true),
+                ]
+                .into_iter()
+                .any(|(lowered, facts, alive)| {
+                    let given = Given {
+                        mark: *mark,
+                        daemon: alive.then(|| Arc::clone(&asking)),
+                        ..Given::default()
+                    };
+                    let wrong = fault.put_into(&lowered.ruleset, failed);
+                    let said = evaluator.judge(facts).verdict;
+                    let right = judge_given(&lowered.ruleset, facts, &given);
+                    assert_eq!(right.map(|done| done.verdict), Ok(said));
+                    judge_given(&wrong, facts, &given).map_or(true, |done| {
+                        done.verdict != said || !left_clean(&view, &done, *mark)
+                    })
+                })
+            })
+        });
+        if hidden.is_empty() {
+            return;
+        }
+    }
+    panic!("the ladder does not find {hidden:?} in {WORLDS} worlds");
+}
