@@ -1,5 +1,5 @@
-//! Which threads there are for plugins: one that hears of events, while there is an auditor. A thread that fails is there
-//! again after a while.
+//! Which threads there are for plugins: one that answers packets while rules ask, one that hears of events while there is
+//! an auditor. A thread that fails is there again after a while; until then failure policies apply.
 
 use crate::{
     audit::{
@@ -10,10 +10,12 @@ use crate::{
     backoff::Backoff,
     metrics::Metrics,
     plugins::shelf::Shelf,
+    queue::worker::Worker,
     reconcile::Plugged,
 };
 use palisade_policy::plugin::PluginKind;
 use palisade_proto::v1::FlowRecord;
+use palisade_ruleset::plugins::AUDIT_GROUP;
 use std::{
     io,
     panic::{AssertUnwindSafe, catch_unwind},
@@ -25,9 +27,6 @@ use tokio::{
     task::JoinHandle,
     time::Instant,
 };
-
-/// The group that rules log to for auditors.
-pub const AUDIT_GROUP: u16 = 7600;
 
 /// The threads, and what they need.
 pub struct Crew {
@@ -45,12 +44,14 @@ pub struct Crew {
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Role {
+    Queue,
     Audit,
 }
 
 impl Role {
     const fn name(self) -> &'static str {
         match self {
+            Self::Queue => "queue",
             Self::Audit => "audit",
         }
     }
@@ -69,20 +70,31 @@ impl Crew {
     /// Until told to stop; returns once the threads have ended.
     pub async fn run(mut self, mut stop: watch::Receiver<bool>) {
         let (ended, mut endings) = mpsc::channel(4);
+        let mut asked = self.plugged.asked();
+        let mut queue = Post::new(Role::Queue);
         let mut audit = Post::new(Role::Audit);
         loop {
             let stopping = *stop.borrow();
+            let asks = *asked.borrow_and_update() && !stopping;
             let audits = audits(&self.shelf.borrow_and_update()) && !stopping;
+            self.staff(&mut queue, asks, &ended);
             self.staff(&mut audit, audits, &ended);
+            self.plugged.wake.wake();
             self.plugged.bus.wake().wake();
-            if stopping && audit.running.is_none() {
+            if stopping && queue.running.is_none() && audit.running.is_none() {
                 return;
             }
-            let retry = audit.not_before.filter(|_| audits);
+            let retry = [
+                queue.not_before.filter(|_| asks),
+                audit.not_before.filter(|_| audits),
+            ];
+            let retry = retry.into_iter().flatten().min();
             tokio::select! {
                 Some((role, result)) = endings.recv() => match role {
+                    Role::Queue => queue.ended(result),
                     Role::Audit => audit.ended(result),
                 },
+                Ok(()) = asked.changed() => {}
                 Ok(()) = self.shelf.changed() => {}
                 Ok(()) = stop.changed() => {}
                 () = at(retry) => {}
@@ -122,6 +134,18 @@ impl Crew {
         let (plugged, shelf) = (self.plugged.clone(), self.shelf.clone());
         let (inventory, metrics) = (plugged.inventory, self.metrics.clone());
         match role {
+            Role::Queue => {
+                let worker = Worker {
+                    gate: plugged.gate,
+                    shelf,
+                    inventory,
+                    bus: plugged.bus,
+                    metrics,
+                    wake: plugged.wake,
+                    stop,
+                };
+                Box::new(|| worker.run())
+            }
             Role::Audit => {
                 let audit = Audit {
                     group: AUDIT_GROUP,
@@ -157,7 +181,7 @@ impl Post {
             Err(err) => {
                 let wait = self.patience.next(&mut rand::rng());
                 self.not_before = Some(Instant::now() + wait);
-                tracing::error!(thread = self.role.name(), %err, "a thread ended; it will be back");
+                tracing::error!(thread = self.role.name(), %err, "a thread ended; failure policies apply until it is back");
             }
         }
     }
@@ -219,7 +243,7 @@ pub fn start(dir: &std::path::Path, plugged: Plugged, metrics: Metrics) -> Runni
 }
 
 impl Running {
-    /// Ends the threads, once they said their last.
+    /// Ends the threads: the ruleset no longer asks, and what waits is answered.
     pub async fn stop(self) {
         self.stop.send_replace(true);
         let _ = self.crew.await;

@@ -22,6 +22,7 @@ pub mod machine;
 pub mod metrics;
 pub mod names;
 pub mod plugins;
+pub mod queue;
 pub mod reconcile;
 pub mod report;
 pub mod run;

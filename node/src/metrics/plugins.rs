@@ -1,4 +1,4 @@
-//! Figures of plugins and of audit.
+//! Figures of plugins, of the queue in front of matchers, and of audit.
 
 use prometheus_client::{
     metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
@@ -14,6 +14,12 @@ pub struct PluginMetrics {
     counts: Family<Labels<2>, Counter>,
     /// What plugins observe themselves.
     samples: Family<Labels<2>, Histogram, fn() -> Histogram>,
+    /// Packets that were asked about, by what came of it: `answered`, `failed`, `stale`, `malformed`.
+    packets: Family<Labels<1>, Counter>,
+    /// Packets that the kernel dropped on their way to us.
+    queue_lost: Gauge,
+    /// Answers that the kernel was told to remember.
+    remembered: Counter,
     /// Events that auditors were shown.
     audited: Counter,
     /// Events that were lost before they were shown, or because an auditor failed.
@@ -32,6 +38,9 @@ impl Default for PluginMetrics {
         Self {
             counts: Family::default(),
             samples: Family::new_with_constructor(histogram),
+            packets: Family::default(),
+            queue_lost: Gauge::default(),
+            remembered: Counter::default(),
             audited: Counter::default(),
             audit_lost: Gauge::default(),
             unwritten: Gauge::default(),
@@ -46,6 +55,21 @@ impl PluginMetrics {
             "plugin_observed",
             "What plugins observe",
             self.samples.clone(),
+        );
+        registry.register(
+            "queued_packets",
+            "Packets that plugins were asked about",
+            self.packets.clone(),
+        );
+        registry.register(
+            "queue_lost",
+            "Packets dropped on their way to plugins",
+            self.queue_lost.clone(),
+        );
+        registry.register(
+            "remembered",
+            "Answers that the kernel was told to remember",
+            self.remembered.clone(),
         );
         registry.register(
             "audited",
@@ -74,6 +98,22 @@ impl PluginMetrics {
     pub fn observe(&self, plugin: &str, metric: &str, value: f64) {
         let labels = [("plugin", plugin.to_owned()), ("metric", metric.to_owned())];
         self.samples.get_or_create(&labels).observe(value);
+    }
+
+    /// What came of a packet that was queued.
+    pub fn packet(&self, outcome: &'static str) {
+        let labels = [("outcome", outcome.to_owned())];
+        self.packets.get_or_create(&labels).inc();
+    }
+
+    /// Packets lost so far.
+    pub fn queue_lost(&self, lost: u64) {
+        self.queue_lost.set(i64::try_from(lost).unwrap_or(i64::MAX));
+    }
+
+    /// Answers given to the kernel.
+    pub fn remembered(&self, count: usize) {
+        self.remembered.inc_by(u64::try_from(count).unwrap_or(0));
     }
 
     /// Events shown.

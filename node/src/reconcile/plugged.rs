@@ -2,19 +2,25 @@
 //!
 //! A view without plugins publishes nothing, and costs nothing.
 
-use crate::{audit::Bus, inventory, plugins::Wanted, wake::Wake};
+use crate::{audit::Bus, inventory, plugins::Wanted, queue::gate::Gate, wake::Wake};
 use palisade_policy::{packet::Environment, resolve::Resolution, view::View};
+use palisade_ruleset::plugins::Asking;
 use std::{io, sync::Arc};
 use tokio::sync::watch;
 
 /// Cheap to clone; clones are one.
 #[derive(Clone, Debug)]
 pub struct Plugged {
+    /// What the ruleset in force asks.
+    pub gate: Gate,
     /// Numbers and names.
     pub inventory: inventory::Shared,
     /// Events.
     pub bus: Bus,
+    /// Wakes the thread that answers packets.
+    pub wake: Wake,
     wanted: watch::Sender<Arc<Wanted>>,
+    asked: watch::Sender<bool>,
 }
 
 impl Plugged {
@@ -24,9 +30,12 @@ impl Plugged {
     /// No descriptor is left.
     pub fn new() -> io::Result<Self> {
         Ok(Self {
+            gate: Gate::default(),
             inventory: inventory::Shared::default(),
             bus: Bus::new(Wake::new()?),
+            wake: Wake::new()?,
             wanted: watch::channel(Arc::default()).0,
+            asked: watch::channel(false).0,
         })
     }
 
@@ -35,9 +44,35 @@ impl Plugged {
         self.wanted.subscribe()
     }
 
+    /// Whether rules ask any.
+    pub fn asked(&self) -> watch::Receiver<bool> {
+        self.asked.subscribe()
+    }
+
     /// Whether the view held has plugins.
     pub fn in_use(&self) -> bool {
         !self.wanted.borrow().plugins.is_empty()
+    }
+
+    /// Commits a ruleset, with what it asks.
+    ///
+    /// # Errors
+    /// Those of the commit.
+    pub(super) fn commit<E>(
+        &self,
+        asking: Asking,
+        commit: impl FnOnce() -> Result<(), E>,
+    ) -> Result<(), E> {
+        let asks = !asking.is_empty();
+        let done = self.gate.commit(Arc::new(asking), commit);
+        if done.is_ok() {
+            self.asked
+                .send_if_modified(|asked| std::mem::replace(asked, asks) != asks);
+            if asks {
+                self.wake.wake();
+            }
+        }
+        done
     }
 
     /// A view is enforced.

@@ -3,6 +3,7 @@
 mod guests;
 mod interfaces;
 mod kernel;
+mod matchers;
 mod model;
 mod namespace;
 mod plugins;

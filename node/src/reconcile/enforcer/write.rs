@@ -50,7 +50,7 @@ impl<K: Kernel> Enforcer<K> {
         }
         let short = match (since, &self.held) {
             (Some(change), Some(held))
-                if change.is_members_only() && !tells_anew(held.view(), change) =>
+                if change.is_members_only() && !asks_anew(held.view(), change) =>
             {
                 lower_change(
                     &mut self.actual,
@@ -123,15 +123,15 @@ impl<K: Kernel> Enforcer<K> {
         Ok(Some(lowered))
     }
 
-    /// Then plugins know what the view wants.
+    /// Ruleset and questions change together; then plugins know what the view wants.
     fn write_whole(&mut self, lowered: Option<Lowered>) -> Result<(), Trouble> {
         let Some(lowered) = lowered else {
             return Ok(());
         };
-        self.write(lowered.ruleset)?;
+        let plugged = self.plugged.clone();
+        plugged.commit(lowered.asking, || self.write(lowered.ruleset))?;
         if let Some(held) = &self.held {
-            self.plugged
-                .publish(held.view(), lowered.resolution, &self.environment);
+            plugged.publish(held.view(), lowered.resolution, &self.environment);
         }
         Ok(())
     }
@@ -227,8 +227,8 @@ impl<K: Kernel> Enforcer<K> {
     }
 }
 
-/// Whether those who watch must learn of other rules or plugins: then the view is lowered whole.
-fn tells_anew(view: &View, change: &Change) -> bool {
+/// Whether bits of answers may have another meaning after a change, or rules other names: then the view is lowered whole.
+fn asks_anew(view: &View, change: &Change) -> bool {
     let members_only = change.policies.is_empty() && change.classes.is_empty();
     !change.plugins.is_empty() || !(view.plugins.is_empty() || members_only)
 }

@@ -1,0 +1,361 @@
+//! Packets that plugins judge, in a real kernel: matchers, failure policies, auditors.
+
+use crate::{
+    guests::{auditor, bytes, keep, plugin},
+    namespace::{in_namespace, ip, nft},
+    view::{position, transaction, view},
+};
+use palisade_node::{
+    crew, metrics::Metrics, plugins::shelf::Readiness, reconcile, session::Outcome,
+};
+use palisade_policy::{
+    class::{ClassTier, Direction, PolicyList, TierDefault},
+    endpoint::InterfaceMatch,
+    ids::{ClassId, PolicyId, RuleId},
+    packet::{Environment, Interface},
+    plugin::{OnFailure, PluginCondition, PluginKind},
+    rule::{Action, EntityMatch, Match, Policy, PortMatch, PortRange, Protocol, Rule},
+    view::View,
+};
+use std::{
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket},
+    path::Path,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+const LOOPBACK: [IpAddr; 2] = [
+    IpAddr::V4(Ipv4Addr::LOCALHOST),
+    IpAddr::V6(Ipv6Addr::LOCALHOST),
+];
+/// Longer than any packet waits that is let through.
+const LONG: Duration = Duration::from_secs(10);
+/// Longer than a packet over loopback takes that is let through; one that is late is found by the next of its kind.
+const SHORT: Duration = Duration::from_millis(300);
+
+/// A rule of UDP to a port.
+fn rule(id: u64, action: Action, port: u16, plugin: Option<PluginCondition>) -> Rule {
+    Rule {
+        id: RuleId(id),
+        action,
+        matches: Match {
+            protocol: Some(Protocol::UDP),
+            destination: EntityMatch {
+                ports: PortMatch {
+                    ranges: vec![PortRange::single(port)],
+                    sets: vec![],
+                },
+                ..EntityMatch::default()
+            },
+            plugin,
+            ..Match::default()
+        },
+    }
+}
+
+fn condition(plugin: &str, settings: &str, on_failure: OnFailure) -> Option<PluginCondition> {
+    Some(PluginCondition {
+        plugin: plugin.into(),
+        settings: settings.to_owned(),
+        on_failure,
+    })
+}
+
+const DNS: &str = r#"{"suffixes":["denied.example"],"rememberSeconds":0}"#;
+
+/// The port of each failure policy, the rule's action, and whether a packet passes when there is no answer; each is
+/// followed by a rule that does the opposite.
+const POLICIES: [(u16, OnFailure, Action, bool); 4] = [
+    (6001, OnFailure::Match, Action::Deny, false),
+    (6002, OnFailure::NoMatch, Action::Deny, true),
+    (6003, OnFailure::Deny, Action::Allow, false),
+    (6004, OnFailure::Allow, Action::Deny, true),
+];
+
+/// `lo` lets in what rules let in, and everything out.
+fn asking(deed: &str) -> View {
+    let mut view = view(&[], &[]);
+    let mut rules = vec![
+        rule(
+            1,
+            Action::Deny,
+            53,
+            condition("plugin/dns-suffix", DNS, OnFailure::Match),
+        ),
+        rule(2, Action::Allow, 53, None),
+        rule(3, Action::Allow, 7000, None),
+    ];
+    let settings = format!("{{\"deed\":\"{deed}\"}}");
+    for (port, on_failure, action, _) in POLICIES {
+        let asks = condition("plugin/misbehave", &settings, on_failure);
+        let opposite = match action {
+            Action::Deny => Action::Allow,
+            _ => Action::Deny,
+        };
+        rules.push(rule(u64::from(port), action, port, asks));
+        rules.push(rule(u64::from(port) + 100, opposite, port, None));
+    }
+    let out = Rule {
+        id: RuleId(4),
+        action: Action::Allow,
+        matches: Match::default(),
+    };
+    let id = PolicyId::from("gnp/asking");
+    let policy = Policy {
+        ingress: rules,
+        egress: vec![out],
+        ..Policy::default()
+    };
+    view.policies.insert(id.clone(), Arc::new(policy));
+    let endpoint = view.endpoints.values_mut().next().expect("one");
+    let endpoint = Arc::make_mut(endpoint);
+    endpoint.interface = InterfaceMatch::Named("lo".into());
+    for direction in [Direction::Ingress, Direction::Egress] {
+        let place = (PolicyList::Normal, direction);
+        let old = endpoint.classes[&place].clone();
+        let mut class = (*view.classes[&old]).clone();
+        class.tiers = vec![ClassTier {
+            name: "default".into(),
+            default: TierDefault::Deny,
+            policies: vec![id.clone()],
+            staged: vec![],
+        }];
+        let new = ClassId::of(&class);
+        endpoint.classes.insert(place, new.clone());
+        view.classes.remove(&old);
+        view.classes.insert(new, Arc::new(class));
+    }
+    for package in ["dns-suffix", "misbehave"] {
+        let plugin = plugin(PluginKind::Matcher, &bytes(package));
+        let id = format!("plugin/{package}");
+        view.plugins.insert(id.as_str().into(), Arc::new(plugin));
+    }
+    view
+}
+
+fn machine() -> Environment {
+    let lo = Interface {
+        up: true,
+        addresses: LOOPBACK.to_vec(),
+    };
+    Environment {
+        interfaces: [("lo".into(), lo)].into(),
+        control_plane: vec![],
+    }
+}
+
+/// A daemon without a control plane.
+struct Daemon {
+    running: reconcile::Running,
+    crew: crew::Running,
+}
+
+impl Daemon {
+    async fn start(state: &Path) -> Self {
+        let metrics = Metrics::default();
+        let running = reconcile::start(state, machine(), metrics.clone())
+            .await
+            .expect("started");
+        let crew = crew::start(state, running.plugged.clone(), metrics);
+        Self { running, crew }
+    }
+
+    async fn apply(&self, from: Option<&View>, to: &View, revision: u64) {
+        let transaction = transaction(from, to, revision);
+        let outcome = self.running.reconciler.apply(transaction, Instant::now());
+        let outcome = outcome.await;
+        assert!(matches!(outcome, Outcome::Applied { .. }), "{outcome:?}");
+        let enforced = self.running.reconciler.standing().borrow().enforced;
+        assert_eq!(enforced, Some(position(to, revision)));
+    }
+
+    async fn plugins_ready(&self, count: usize) {
+        let mut shelf = self.crew.shelf.clone();
+        let ready = shelf.wait_for(|shelf| {
+            let ready = shelf.plugins.values();
+            let ready = ready.filter(|one| matches!(one.readiness, Readiness::Ready(_)));
+            ready.count() == count
+        });
+        let waited = tokio::time::timeout(Duration::from_secs(120), ready).await;
+        assert!(waited.is_ok(), "{:?}", self.crew.shelf.borrow().plugins);
+    }
+
+    async fn stop(self) {
+        self.crew.stop().await;
+        self.running.reconciler.stop().await;
+    }
+}
+
+fn alive() -> bool {
+    nft(&["list", "set", "inet", "palisade", "plugin_alive"]).contains("elements")
+}
+
+async fn until(what: &str, mut holds: impl FnMut() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while !holds() {
+        assert!(Instant::now() < deadline, "not {what} in time");
+        tokio::task::yield_now().await;
+    }
+}
+
+/// A query for a name.
+fn query(name: &str) -> Vec<u8> {
+    let mut bytes = vec![0x12, 0x34, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0];
+    for label in name.split('.') {
+        bytes.push(u8::try_from(label.len()).expect("short"));
+        bytes.extend(label.as_bytes());
+    }
+    bytes.extend([0, 0, 1, 0, 1]);
+    bytes
+}
+
+/// Whether a packet gets to a port, on each family.
+fn passes(port: u16, payload: &[u8], expected: bool, why: &str) {
+    for address in LOOPBACK {
+        let server = UdpSocket::bind(SocketAddr::new(address, port)).expect("bound");
+        let patience = if expected { LONG } else { SHORT };
+        server.set_read_timeout(Some(patience)).expect("set");
+        let client = UdpSocket::bind(SocketAddr::new(address, 0)).expect("bound");
+        client.send_to(payload, (address, port)).expect("sent");
+        let mut buffer = [0; 512];
+        let came = server.recv(&mut buffer).is_ok();
+        assert_eq!(
+            came,
+            expected,
+            "{why}: {address} port {port}\n{}",
+            nft(&["list", "ruleset"])
+        );
+    }
+}
+
+fn failure_policies_hold(why: &str) {
+    for (port, _, _, expected) in POLICIES {
+        passes(port, b"x", expected, why);
+    }
+    passes(7000, b"x", true, why);
+}
+
+fn with_daemon<F: Future<Output = ()>>(work: impl FnOnce(tempfile::TempDir) -> F + Send + 'static) {
+    // Built outside of the namespace: that may want the network.
+    bytes("misbehave");
+    in_namespace(|| {
+        ip("link set lo up\n");
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .expect("a runtime");
+        let state = tempfile::tempdir().expect("temporary directory");
+        for package in ["dns-suffix", "misbehave", "misbehave-auditor"] {
+            keep(state.path(), &bytes(package));
+        }
+        runtime.block_on(work(state));
+    });
+}
+
+#[test]
+fn a_query_for_a_denied_suffix_is_dropped_and_others_pass() {
+    with_daemon(|state| async move {
+        let daemon = Daemon::start(state.path()).await;
+        let view = asking("nothing");
+        daemon.apply(None, &view, 1).await;
+        daemon.plugins_ready(2).await;
+        until("alive", alive).await;
+        for _ in 0..2 {
+            passes(53, &query("www.denied.example"), false, "denied");
+            passes(53, &query("www.other.example"), true, "allowed");
+        }
+        // A plugin that says no leaves the packet to the rule after it.
+        passes(6001, b"x", true, "not matched");
+        passes(6003, b"x", false, "not matched");
+        daemon.stop().await;
+    });
+}
+
+#[test]
+fn failure_policies_hold_when_a_plugin_traps_or_never_ends_and_when_nobody_answers() {
+    with_daemon(|state| async move {
+        let daemon = Daemon::start(state.path()).await;
+        let trap = asking("trap");
+        daemon.apply(None, &trap, 1).await;
+        failure_policies_hold("perhaps not loaded yet");
+        daemon.plugins_ready(2).await;
+        until("alive", alive).await;
+        failure_policies_hold("trap");
+        passes(
+            53,
+            &query("www.other.example"),
+            true,
+            "other plugins are well",
+        );
+        let endless = asking("loop");
+        daemon.apply(Some(&trap), &endless, 2).await;
+        daemon.plugins_ready(2).await;
+        failure_policies_hold("endless");
+        passes(
+            53,
+            &query("www.other.example"),
+            true,
+            "other plugins are well",
+        );
+        passes(
+            53,
+            &query("www.denied.example"),
+            false,
+            "other plugins are well",
+        );
+
+        daemon.stop().await;
+        until("dead", || !alive()).await;
+        failure_policies_hold("nobody answers");
+        passes(53, &query("www.other.example"), false, "nobody answers");
+
+        // Another daemon takes over what is saved.
+        let daemon = Daemon::start(state.path()).await;
+        daemon.plugins_ready(2).await;
+        until("alive", alive).await;
+        passes(53, &query("www.other.example"), true, "recovered");
+        passes(53, &query("www.denied.example"), false, "recovered");
+        daemon.stop().await;
+    });
+}
+
+#[test]
+fn an_auditor_reads_what_was_denied_and_its_file_has_every_packet() {
+    with_daemon(|state| async move {
+        let daemon = Daemon::start(state.path()).await;
+        let file = state.path().join("audit.log");
+        let mut view = asking("nothing");
+        let reads = auditor(&bytes("misbehave-auditor"), "keep", &file);
+        view.plugins.insert("plugin/reads".into(), Arc::new(reads));
+        daemon.apply(None, &view, 1).await;
+        daemon.plugins_ready(3).await;
+        let lines = || std::fs::read_to_string(&file).unwrap_or_default();
+        let denials = |text: &str| text.matches("\"action\":\"deny\"").count();
+        // The group is bound once the first denial is written.
+        until("heard of", || {
+            passes(9, b"x", false, "no rule allows it");
+            denials(&lines()) > 0
+        })
+        .await;
+        until("all written", || {
+            let before = denials(&lines());
+            std::thread::yield_now();
+            before % 2 == 0
+        })
+        .await;
+        let before = denials(&lines());
+        for _ in 0..100 {
+            for address in LOOPBACK {
+                let client = UdpSocket::bind(SocketAddr::new(address, 0)).expect("bound");
+                client.send_to(b"x", (address, 9)).expect("sent");
+            }
+        }
+        until("all written", || denials(&lines()) == before + 200).await;
+        let text = lines();
+        assert!(text.contains("\"rule\":\"default\""), "{text}");
+        assert!(text.contains("\"source\":\"::1\""), "{text}");
+        assert!(text.contains("\"destinationEndpoint\":\"eth0\""), "{text}");
+        assert!(!text.contains("\"lost\""), "{text}");
+        daemon.stop().await;
+    });
+}
