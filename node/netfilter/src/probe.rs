@@ -99,7 +99,15 @@ impl Netfilter {
         Ok(features)
     }
 
-    /// How this kernel queues packets: found out when a plan first needs it.
+    /// Whether this kernel can queue packets, by an expression of its own or by the xt target.
+    ///
+    /// # Errors
+    /// As [`Self::probe`].
+    pub fn can_queue(&mut self) -> Result<bool, ReadError> {
+        Ok(self.queue_form()?.is_some())
+    }
+
+    /// How this kernel queues packets: found out when it is first needed, and again as long as it cannot.
     pub(crate) fn queue_form(&mut self) -> Result<Option<QueueForm>, ReadError> {
         if self.queue.is_none() {
             let features = self.probe()?;

@@ -29,6 +29,6 @@ pub use self::{
     apply::apply,
     diff::diff,
     interpret::judge,
-    lower::lower,
+    lower::{lower, lower_without_queue},
     patch::{lower_change, lower_members},
 };

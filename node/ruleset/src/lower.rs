@@ -73,8 +73,38 @@ pub struct PlainTier {
     pub rules: usize,
 }
 
+/// Whether the kernel can hand packets to a daemon.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Queueing {
+    Possible,
+    Impossible,
+}
+
 /// Lowers a whole view. Without a position the position set is empty.
 pub fn lower(
+    view: &View,
+    environment: &Environment,
+    position: Option<&Position>,
+    cache: &mut LowerCache,
+) -> Lowered {
+    lower_for(Queueing::Possible, view, environment, position, cache)
+}
+
+/// Lowers a whole view for a kernel that cannot queue packets: nobody is asked, and every condition comes to what its
+/// failure comes to. For such a kernel the cache must be another one than for one that can.
+pub fn lower_without_queue(
+    view: &View,
+    environment: &Environment,
+    position: Option<&Position>,
+    cache: &mut LowerCache,
+) -> Lowered {
+    let mut lowered = lower_for(Queueing::Impossible, view, environment, position, cache);
+    lowered.asking = Asking::default();
+    lowered
+}
+
+fn lower_for(
+    queueing: Queueing,
     view: &View,
     environment: &Environment,
     position: Option<&Position>,
@@ -86,6 +116,7 @@ pub fn lower(
     let mut lowering = Lowering {
         view,
         asking: &asking,
+        queueing,
         audits: has_auditors(view),
         environment,
         resolution: &resolution,
@@ -140,6 +171,7 @@ struct Lowering<'a> {
     environment: &'a Environment,
     resolution: &'a Resolution,
     asking: &'a Asking,
+    queueing: Queueing,
     /// Denials and log rules are told to auditors.
     audits: bool,
     cache: &'a mut LowerCache,

@@ -47,6 +47,8 @@ pub struct Enforcer<K> {
     foreign: Option<Condition>,
     read_back: Instant,
     plugged: Plugged,
+    /// The kernel could queue when last lowered for.
+    queued: bool,
 }
 
 impl<K: Kernel> Enforcer<K> {
@@ -77,6 +79,7 @@ impl<K: Kernel> Enforcer<K> {
             foreign: None,
             read_back: Instant::now(),
             plugged: Plugged::new()?,
+            queued: true,
         };
         enforcer.settle();
         Ok(enforcer)

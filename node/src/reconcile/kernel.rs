@@ -26,6 +26,12 @@ pub trait Kernel {
     /// # Errors
     /// What differs.
     fn verify(&mut self, plan: &Plan) -> Result<(), Mismatch>;
+
+    /// Whether it can hand packets to a daemon. A kernel that cannot is asked again the next time: modules come later.
+    ///
+    /// # Errors
+    /// When it cannot be asked.
+    fn can_queue(&mut self) -> Result<bool, ReadError>;
 }
 
 impl Kernel for Netfilter {
@@ -39,6 +45,10 @@ impl Kernel for Netfilter {
 
     fn verify(&mut self, plan: &Plan) -> Result<(), Mismatch> {
         self.read_touched(plan).map(drop)
+    }
+
+    fn can_queue(&mut self) -> Result<bool, ReadError> {
+        Self::can_queue(self)
     }
 }
 

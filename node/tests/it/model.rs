@@ -6,16 +6,18 @@ use palisade_node::reconcile::{Enforcer, Kernel};
 use palisade_policy::{
     ids::RuleId,
     item::{ItemId, ItemKind},
+    plugin::{OnFailure, PluginCondition, PluginKind},
     view::View,
 };
 use palisade_ruleset::{
     apply,
     ir::Ruleset,
     lower,
-    lower::LowerCache,
+    lower::{LowerCache, Lowered},
+    lower_without_queue,
     plan::{Op, Plan},
 };
-use std::{cell::RefCell, path::Path, rc::Rc};
+use std::{cell::RefCell, path::Path, rc::Rc, sync::Arc};
 
 /// What the machine keeps while daemons come and go.
 #[derive(Default)]
@@ -28,6 +30,8 @@ struct Machine {
     loses_answer: bool,
     /// The process dies once this many more commits were made.
     dies_after: Option<usize>,
+    /// It can hand packets to a daemon.
+    queues: bool,
 }
 
 #[derive(Clone, Default)]
@@ -83,6 +87,10 @@ impl Kernel for Model {
 
     fn verify(&mut self, _: &Plan) -> Result<(), Mismatch> {
         Ok(())
+    }
+
+    fn can_queue(&mut self) -> Result<bool, ReadError> {
+        Ok(self.0.borrow().queues)
     }
 }
 
@@ -151,6 +159,53 @@ fn snapshot_and_deltas_are_enforced_kept_and_adopted_without_a_write() {
     assert_eq!(enforcer.standing().enforced, Some(position(&c, 3)));
     assert!(kernel.enforces(&c, 3));
     assert_eq!(kernel.commits(), 5);
+}
+
+/// [`view`] with a condition before each port, and its matcher.
+fn asking(ports: &[u16]) -> View {
+    let mut view = view(ports, &[]);
+    let condition = PluginCondition {
+        plugin: "plugin/p".into(),
+        settings: "{}".to_owned(),
+        on_failure: OnFailure::Deny,
+    };
+    for policy in view.policies.values_mut() {
+        for rule in &mut Arc::make_mut(policy).ingress {
+            rule.matches.plugin = Some(condition.clone());
+        }
+    }
+    let plugin = crate::guests::plugin(PluginKind::Matcher, b"not fetched");
+    view.plugins.insert(condition.plugin, Arc::new(plugin));
+    view
+}
+
+#[test]
+fn a_kernel_that_cannot_queue_takes_rules_that_ask_and_people_are_told_until_it_can() {
+    let (dir, kernel) = (dir(), Model::default());
+    let told = |enforcer: &Enforcer<Model>| {
+        let conditions = enforcer.seen().conditions;
+        let kinds = conditions
+            .iter()
+            .map(|condition| (condition.kind, condition.reason));
+        kinds.collect::<Vec<_>>()
+    };
+    let holds = |lowered: Lowered| kernel.0.borrow().ruleset == lowered.ruleset;
+    let (a, b) = (asking(&[80]), asking(&[80, 443]));
+    let mut enforcer = kernel.start(dir.path());
+    enforcer.transact(transaction(None, &a, 1)).expect("taken");
+    assert_eq!(told(&enforcer), [("PluginsUnavailable", "NoQueue")]);
+    let (at, cache) = (position(&a, 1), &mut LowerCache::new());
+    assert!(holds(lower_without_queue(&a, &machine(), Some(&at), cache)));
+    assert!(!*enforcer.plugged().asked().borrow());
+
+    // Its module is there.
+    kernel.0.borrow_mut().queues = true;
+    enforcer
+        .transact(transaction(Some(&a), &b, 2))
+        .expect("taken");
+    assert_eq!(told(&enforcer), []);
+    assert!(kernel.enforces(&b, 2));
+    assert!(*enforcer.plugged().asked().borrow());
 }
 
 #[test]

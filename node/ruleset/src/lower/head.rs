@@ -9,9 +9,11 @@
 //!         what failure comes to
 //! ```
 //!
+//! Where the kernel cannot queue, the last line is all of it.
+//!
 //! Tests are positive throughout: what cannot be loaded, as the port of a protocol without, is asked about.
 
-use super::{Lowering, part::immutable, part::ports_test, rule};
+use super::{Lowering, Queueing, part::immutable, part::ports_test, rule};
 use crate::{
     ir::{End, Expression, Key, Rule, Set, SetName, Shape, Verdict, names},
     plugins::{Question, Questions, has_matchers},
@@ -114,6 +116,19 @@ impl Lowering<'_> {
     }
 
     fn head_chain(&mut self, dispatch: Dispatch, questions: &Questions) -> crate::ir::ChainName {
+        let mut rules = match self.queueing {
+            Queueing::Possible => self.ask(dispatch, questions),
+            Queueing::Impossible => Vec::new(),
+        };
+        rules.push(rule([Expression::SetMark {
+            mask: questions.mask(),
+            value: questions.answered(0, std::iter::repeat(Answer::Failed)),
+        }]));
+        immutable(&mut self.table, "head", dispatch.name, rules)
+    }
+
+    /// Ends where every answer is there; goes on where there is nobody to ask.
+    fn ask(&mut self, dispatch: Dispatch, questions: &Questions) -> Vec<Rule> {
         let alive = SetName::new(names::PLUGIN_ALIVE);
         self.volatile(&alive, Shape::Family);
         let here = Expression::Mark {
@@ -121,11 +136,11 @@ impl Lowering<'_> {
             value: questions.evaluated(),
         };
         let known = rule([here, Expression::Verdict(Verdict::Return)]);
-        let set = |value| Expression::SetMark {
+        let forget = Expression::SetMark {
             mask: questions.mask(),
-            value,
+            value: 0,
         };
-        let mut rules = vec![known.clone(), rule([set(0)])];
+        let mut rules = vec![known.clone(), rule([forget])];
         for family in [Family::V4, Family::V6] {
             if family == Family::V4 || self.view.config.ipv6 {
                 let chain = self.known_chain(dispatch, questions, family);
@@ -142,9 +157,7 @@ impl Lowering<'_> {
             },
             Expression::Queue(questions.queue()),
         ]));
-        let failed = questions.answered(0, std::iter::repeat(Answer::Failed));
-        rules.push(rule([set(failed)]));
-        immutable(&mut self.table, "head", dispatch.name, rules)
+        rules
     }
 
     /// Ends with the bits of this stage if every answer is remembered; comes back early if one is not.

@@ -21,7 +21,7 @@ use palisade_ruleset::{
     diff,
     interpret::{Did, Given, Judgement, judge_given},
     ir::{Element, Expression, Rule, Ruleset, SetName, TableName, Value, names},
-    lower::{LowerCache, Lowered, lower},
+    lower::{LowerCache, Lowered, lower, lower_without_queue},
     lower_change,
     plugins::{Asking, Marks},
 };
@@ -88,6 +88,17 @@ fn events(done: &Judgement) -> Vec<&String> {
     told.collect()
 }
 
+/// Whether any rule hands packets to a daemon.
+fn queues(ruleset: &Ruleset) -> bool {
+    let chains = ruleset
+        .tables
+        .values()
+        .flat_map(|table| table.chains.values());
+    let mut expressions =
+        chains.flat_map(|chain| chain.rules.iter().flat_map(|rule| &rule.expressions));
+    expressions.any(|expression| matches!(expression, Expression::Queue(_)))
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
@@ -139,6 +150,28 @@ proptest! {
                         prop_assert_eq!(last, Some(rule.as_str()));
                     }
                 }
+            }
+        }
+    }
+
+    #[test]
+    fn a_kernel_that_cannot_queue_does_what_failure_comes_to(
+        view in worlds::asking_view(),
+        packets in vec((worlds::packet(), worlds::mark(), worlds::interface()), 40),
+    ) {
+        let environment = worlds::environment();
+        let lowered = lower_without_queue(&view, &environment, None, &mut LowerCache::new());
+        prop_assert_eq!(&lowered.faults, &vec![]);
+        prop_assert!(lowered.asking.is_empty());
+        prop_assert!(!queues(&lowered.ruleset));
+        let evaluator = Evaluator::new(&view, &environment);
+        for (packet, mark, routed) in &packets {
+            for given in givens(&lowered.ruleset, *mark, routed) {
+                let said = evaluator.judge(packet);
+                let done = judge_given(&lowered.ruleset, packet, &given)
+                    .map_err(|err| TestCaseError::fail(err.to_string()))?;
+                prop_assert_eq!(said.verdict, done.verdict, "{:?} {:?}", packet, given);
+                prop_assert!(left_clean(&view, &done, *mark), "{:?} of {:x}", done, mark);
             }
         }
     }

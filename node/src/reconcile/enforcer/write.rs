@@ -9,6 +9,7 @@ use palisade_policy::{
     delta::Change,
     frame::delimited,
     ids::EndpointId,
+    plugin::PluginKind,
     resolve::{Disagreement, disagreements},
     view::{Position, View},
 };
@@ -18,7 +19,7 @@ use palisade_ruleset::{
     ir::Ruleset,
     lower,
     lower::{LowerCache, Lowered},
-    lower_change,
+    lower_change, lower_without_queue,
     plan::Plan,
 };
 use std::{io, time::Instant};
@@ -104,6 +105,16 @@ impl<K: Kernel> Enforcer<K> {
             return Ok(None);
         };
         let position = self.position_to_write();
+        let asks = asks(held.view());
+        let can_queue = !asks || self.kernel.can_queue()?;
+        if std::mem::replace(&mut self.queued, can_queue) != can_queue {
+            self.cache = LowerCache::default();
+        }
+        let lower = if can_queue {
+            lower
+        } else {
+            lower_without_queue
+        };
         let mut lowered = lower(
             held.view(),
             &self.environment,
@@ -117,6 +128,7 @@ impl<K: Kernel> Enforcer<K> {
         let remarks = lowered.plain.iter().map(plain_tier);
         let remarks = remarks
             .chain(disagreements.iter().map(address_mismatch))
+            .chain((!can_queue).then(no_queue))
             .collect();
         self.endpoints = std::mem::take(&mut lowered.resolution.status);
         self.remark(remarks);
@@ -227,6 +239,12 @@ impl<K: Kernel> Enforcer<K> {
     }
 }
 
+/// Whether rules may ask plugins.
+fn asks(view: &View) -> bool {
+    let mut plugins = view.plugins.values();
+    plugins.any(|plugin| plugin.kind == PluginKind::Matcher)
+}
+
 /// Whether bits of answers may have another meaning after a change, or rules other names: then the view is lowered whole.
 fn asks_anew(view: &View, change: &Change) -> bool {
     let members_only = change.policies.is_empty() && change.classes.is_empty();
@@ -245,6 +263,16 @@ fn plain_tier(plain: &palisade_ruleset::lower::PlainTier) -> Condition {
             "{tier} of endpoint `{}` ({:?}, {:?}) is judged rule by rule: {} rules",
             plain.endpoint, plain.list, plain.direction, plain.rules
         ),
+    }
+}
+
+fn no_queue() -> Condition {
+    Condition {
+        kind: "PluginsUnavailable",
+        reason: "NoQueue",
+        message: "the kernel has neither nft_queue nor xt_NFQUEUE: no plugin is asked, and the \
+                  failure policy of each condition decides"
+            .to_owned(),
     }
 }
 
