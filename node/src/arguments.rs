@@ -36,6 +36,10 @@ pub struct Run {
     /// Directory of certificate and last good policy; made if missing, mode 0700.
     #[arg(long, value_name = "DIR", env = "PALISADE_STATE_DIR")]
     pub state_dir: PathBuf,
+    /// Directory below which auditors' sinks may keep files; made if missing, mode 0700. Files elsewhere are refused,
+    /// whatever Plugin resources say.
+    #[arg(long, value_name = "DIR", env = "PALISADE_SINK_DIR", default_value = "/var/log/palisade", value_parser = parse_absolute)]
+    pub sink_dir: PathBuf,
     /// Join token from `palisadectl token create`; needed once, ignored when enrolled.
     #[arg(
         long,
@@ -92,6 +96,15 @@ impl std::fmt::Display for Server {
         } else {
             write!(f, "{}:{}", self.host, self.port)
         }
+    }
+}
+
+fn parse_absolute(text: &str) -> Result<PathBuf, String> {
+    let path = PathBuf::from(text);
+    if path.is_absolute() {
+        Ok(path)
+    } else {
+        Err("an absolute path is wanted".to_owned())
     }
 }
 

@@ -5,6 +5,7 @@ use crate::{
     audit::{
         Emit,
         flows::{Outbox, records},
+        sink::Directory,
         thread::Audit,
     },
     backoff::Backoff,
@@ -38,6 +39,8 @@ pub struct Crew {
     pub emit: Emit,
     /// Figures.
     pub metrics: Metrics,
+    /// Where files of sinks may be.
+    pub sinks: Directory,
     /// To the control plane.
     pub records: mpsc::Sender<FlowRecord>,
 }
@@ -150,6 +153,7 @@ impl Crew {
                 let audit = Audit {
                     group: AUDIT_GROUP,
                     bus: plugged.bus,
+                    sinks: self.sinks.clone(),
                     emit: self.emit.clone(),
                     shelf,
                     inventory,
@@ -210,7 +214,12 @@ pub struct Running {
 }
 
 /// Starts what plugins need of tasks; threads, files and engine are made when a view has plugins.
-pub fn start(dir: &std::path::Path, plugged: Plugged, metrics: Metrics) -> Running {
+pub fn start(
+    dir: &std::path::Path,
+    sinks: Directory,
+    plugged: Plugged,
+    metrics: Metrics,
+) -> Running {
     use crate::plugins::{around::Node, keeper::Keeper};
     let (channel, connected) = watch::channel(None);
     let emit = Emit::default();
@@ -232,6 +241,7 @@ pub fn start(dir: &std::path::Path, plugged: Plugged, metrics: Metrics) -> Runni
         shelf: shelf.clone(),
         emit,
         metrics,
+        sinks,
         records,
     };
     Running {

@@ -1,12 +1,13 @@
 //! What the node tells the control plane of its machine.
 
-use crate::{plugins::shelf::Shelf, reconcile::Seen};
+use crate::{audit::sink::Directory, plugins::shelf::Shelf, reconcile::Seen};
 use palisade_policy::{packet::Environment, resolve::EndpointState};
 use palisade_proto::v1;
 use std::net::IpAddr;
 
 /// The report of what is seen.
-pub fn report(seen: &Seen, plugins: &Shelf) -> v1::NodeReport {
+pub fn report(seen: &Seen, plugins: &Shelf, sinks: &Directory) -> v1::NodeReport {
+    let refused = sinks.conditions(plugins);
     v1::NodeReport {
         interfaces: interfaces(&seen.environment),
         endpoints: seen
@@ -29,6 +30,7 @@ pub fn report(seen: &Seen, plugins: &Shelf) -> v1::NodeReport {
         conditions: seen
             .conditions
             .iter()
+            .chain(&refused)
             .map(|condition| v1::Condition {
                 r#type: condition.kind.to_owned(),
                 reason: condition.reason.to_owned(),
@@ -70,10 +72,17 @@ fn octets(address: IpAddr) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use palisade_policy::{packet::Interface, wire::report_environment};
+    use crate::plugins::shelf::{Readiness, Shelved};
+    use palisade_policy::{
+        packet::Interface,
+        plugin::{Plugin, PluginDigest, PluginKind, Sink},
+        wire::report_environment,
+    };
+    use std::sync::Arc;
 
     #[test]
     fn the_control_plane_reads_the_machine_that_the_node_sees() {
+        let sinks = Directory::new("/var/log/palisade".as_ref());
         let mut seen = Seen::default();
         let interface = Interface {
             up: true,
@@ -81,7 +90,48 @@ mod tests {
         };
         seen.environment.interfaces.insert("eth0".into(), interface);
         seen.environment.control_plane = vec!["10.0.0.9:7600".parse().expect("address")];
-        let read = report_environment(&report(&seen, &Shelf::default())).expect("valid");
+        let read = report_environment(&report(&seen, &Shelf::default(), &sinks)).expect("valid");
         assert_eq!(read, seen.environment);
+    }
+
+    #[test]
+    fn a_sink_whose_file_is_not_below_the_directory_is_a_condition() {
+        let sink = |path: &str| Sink::File {
+            path: path.to_owned(),
+            max_bytes: 4096,
+            keep: 0,
+        };
+        let plugin = Plugin {
+            kind: PluginKind::Auditor,
+            digest: PluginDigest([0; 32]),
+            size: 1,
+            fuel: 1,
+            memory: 1,
+            payload: 0,
+            settings: "{}".to_owned(),
+            sinks: [
+                ("in", sink("/var/log/palisade/a")),
+                ("out", sink("/etc/passwd")),
+                ("said", Sink::Stdout),
+            ]
+            .map(|(name, sink)| (name.to_owned(), sink))
+            .into(),
+        };
+        let shelved = Shelved {
+            plugin: Arc::new(plugin),
+            readiness: Readiness::Fetching {
+                trouble: String::new(),
+            },
+        };
+        let shelf = Shelf {
+            plugins: [("plugin/reads".into(), shelved)].into(),
+        };
+        let sinks = Directory::new("/var/log/palisade".as_ref());
+        let conditions = report(&Seen::default(), &shelf, &sinks).conditions;
+        let [condition] = conditions.as_slice() else {
+            panic!("{conditions:?}");
+        };
+        assert_eq!(condition.r#type, "SinkRefused");
+        assert!(condition.message.contains("`out` of plugin `reads`"));
     }
 }

@@ -5,6 +5,7 @@
 
 use crate::{
     arguments::Run,
+    audit::sink::Directory,
     certificate::{Certificate, enroll, enrollment_server, keep_renewed},
     connect::chain,
     crew, durable, http,
@@ -45,7 +46,8 @@ pub async fn run(arguments: Run) -> Result<()> {
     let environment = environment(&interfaces, &addresses.subscribe());
     let running = reconcile::start(dir, environment, metrics.clone()).await?;
     let reconciler = running.reconciler;
-    let crew = crew::start(dir, running.plugged, metrics.clone());
+    let sinks = Directory::new(&arguments.sink_dir);
+    let crew = crew::start(dir, sinks, running.plugged, metrics.clone());
     tokio::spawn(tell_ready(reconciler.clone(), metrics.clone()));
     tokio::spawn(follow(
         interfaces,
@@ -100,6 +102,7 @@ async fn join(
     let dir = arguments.state_dir.clone();
     tokio::spawn(keep_renewed(dir, arguments.server.clone(), current));
     let sync = Sync {
+        sinks: Directory::new(&arguments.sink_dir),
         server: arguments.server,
         remembered,
         certificate: certificates,

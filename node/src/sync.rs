@@ -5,6 +5,7 @@
 
 use crate::{
     arguments::Server,
+    audit::sink::Directory,
     backoff::Backoff,
     certificate::Certificate,
     connect::{chain, connect, resolve},
@@ -55,6 +56,8 @@ pub struct Sync {
     pub metrics: Metrics,
     /// Plugins, which are reported.
     pub shelf: watch::Receiver<Arc<Shelf>>,
+    /// Where files of their sinks may be.
+    pub sinks: Directory,
     /// The connection, while there is one, for plugins and flows.
     pub channel: watch::Sender<Option<Channel>>,
 }
@@ -105,7 +108,7 @@ impl Sync {
         let mut seen = self.reconciler.seen();
         let (first, reported) = {
             let seen = seen.borrow_and_update();
-            let report = report(&seen, &self.shelf.borrow());
+            let report = report(&seen, &self.shelf.borrow(), &self.sinks);
             let reported = Reported::now(&seen, &report);
             (report, reported)
         };
@@ -252,7 +255,7 @@ impl Conversation<'_> {
 
     fn report(&mut self) -> Event {
         let seen = self.seen.borrow_and_update();
-        let report = report(&seen, &self.shelf.borrow_and_update());
+        let report = report(&seen, &self.shelf.borrow_and_update(), &self.sync.sinks);
         self.reported = Reported::now(&seen, &report);
         Event::Report(report)
     }

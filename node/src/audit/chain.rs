@@ -4,7 +4,12 @@
 //! Where an auditor gives no outcome, or is not ready, the events it should have seen go no further and are counted as
 //! lost: an auditor may be there to keep addresses from leaving the host. Its faults are told past all auditors.
 
-use super::{emit::Emit, line::line, record::record, sink::Sinks};
+use super::{
+    emit::Emit,
+    line::line,
+    record::record,
+    sink::{Directory, Sinks},
+};
 use crate::{
     inventory::Inventory,
     plugins::shelf::{Shelf, name},
@@ -25,7 +30,7 @@ use std::{
 const TELL_EVERY: Duration = Duration::from_secs(10);
 
 /// The auditors, on their thread.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Chain {
     seats: BTreeMap<PluginId, Seat>,
     sinks: Sinks,
@@ -52,6 +57,16 @@ pub struct Moment {
 }
 
 impl Chain {
+    /// Without auditors yet; files of sinks go below the directory only.
+    pub fn new(files: Directory) -> Self {
+        Self {
+            seats: BTreeMap::new(),
+            sinks: Sinks::new(files),
+            unsaid: 0,
+            lost: 0,
+        }
+    }
+
     /// Takes the auditors that there are. Those that stay keep what they know.
     pub fn seat(&mut self, shelf: &Shelf, moment: Moment) {
         let auditors = shelf

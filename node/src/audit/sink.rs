@@ -1,6 +1,6 @@
 //! Where records go: lines of JSON in a file that is rotated, on standard output, or in the journal.
 //!
-//! A sink that fails loses records, which is counted and said once; it stops nobody else.
+//! Files are below a directory that the node's operator names. A sink that fails loses records, which is counted and said once; it stops nobody else.
 
 use palisade_policy::plugin::Sink;
 use std::{
@@ -9,13 +9,16 @@ use std::{
     os::unix::net::UnixDatagram,
 };
 
+mod directory;
 mod file;
 
+pub use directory::Directory;
 use file::Rotated;
 
 /// Every sink in use, opened with its first record.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Sinks {
+    files: Directory,
     open: BTreeMap<Sink, Open>,
     lost: u64,
 }
@@ -37,13 +40,22 @@ enum Writer {
 const JOURNAL: &str = "/run/systemd/journal/socket";
 
 impl Sinks {
+    /// None yet; files go below the directory only.
+    pub fn new(files: Directory) -> Self {
+        Self {
+            files,
+            open: BTreeMap::new(),
+            lost: 0,
+        }
+    }
+
     /// Writes a line, its end included.
     pub fn write(&mut self, sink: &Sink, line: &str) {
         let open = self.open.entry(sink.clone()).or_insert(Open {
             writer: None,
             failing: false,
         });
-        let written = open.write(sink, line);
+        let written = open.write(sink, &self.files, line);
         if open.tell(sink, written).is_err() {
             self.lost += 1;
         }
@@ -74,10 +86,10 @@ impl Sinks {
 }
 
 impl Open {
-    fn write(&mut self, sink: &Sink, line: &str) -> io::Result<()> {
+    fn write(&mut self, sink: &Sink, files: &Directory, line: &str) -> io::Result<()> {
         let writer = match &mut self.writer {
             Some(writer) => writer,
-            none => none.insert(Writer::open(sink)?),
+            none => none.insert(Writer::open(sink, files)?),
         };
         match writer {
             Writer::File(file) => file.write(line.as_bytes()),
@@ -108,13 +120,17 @@ impl Open {
 }
 
 impl Writer {
-    fn open(sink: &Sink) -> io::Result<Self> {
+    fn open(sink: &Sink, files: &Directory) -> io::Result<Self> {
         Ok(match sink {
             Sink::File {
                 path,
                 max_bytes,
                 keep,
-            } => Self::File(Rotated::open(path.as_ref(), *max_bytes, *keep)?),
+            } => {
+                let path = path.as_ref();
+                files.admit(path)?;
+                Self::File(Rotated::open(path, *max_bytes, *keep)?)
+            }
             Sink::Stdout => Self::Stdout,
             Sink::Journald => {
                 let socket = UnixDatagram::unbound()?;
@@ -132,19 +148,22 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_sink_that_cannot_be_opened_loses_its_records_and_no_others() {
-        let dir = tempfile::tempdir().expect("temporary directory");
+    fn a_sink_that_cannot_be_opened_or_is_elsewhere_loses_its_records_and_no_others() {
+        let parent = tempfile::tempdir().expect("temporary directory");
+        let dir = parent.path().join("made");
         let file = |name: &str| Sink::File {
-            path: dir.path().join(name).to_string_lossy().into_owned(),
+            path: dir.join(name).to_string_lossy().into_owned(),
             max_bytes: 4096,
             keep: 1,
         };
-        let mut sinks = Sinks::default();
+        let mut sinks = Sinks::new(Directory::new(&dir));
+        sinks.write(&file("../elsewhere"), "lost\n");
         sinks.write(&file("absent/a"), "lost\n");
         sinks.write(&file("b"), "kept\n");
         sinks.flush();
-        assert_eq!(sinks.lost(), 1);
-        let kept = std::fs::read_to_string(dir.path().join("b")).expect("there");
+        assert_eq!(sinks.lost(), 2);
+        let kept = std::fs::read_to_string(dir.join("b")).expect("there");
         assert_eq!(kept, "kept\n");
+        assert!(!parent.path().join("elsewhere").exists());
     }
 }

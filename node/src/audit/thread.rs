@@ -9,6 +9,7 @@ use super::{
     emit::Emit,
     flows::Outbox,
     observe::{Sighting, flow},
+    sink::Directory,
 };
 use crate::{inventory, metrics::Metrics, names::Names, plugins::shelf::Shelf};
 use palisade_netfilter::nflog::{Counted, Log, Logged};
@@ -39,6 +40,8 @@ pub struct Audit {
     pub shelf: watch::Receiver<Arc<Shelf>>,
     /// Names for numbers.
     pub inventory: inventory::Shared,
+    /// Where files of sinks may be.
+    pub sinks: Directory,
     /// To the control plane.
     pub outbox: Outbox,
     /// Figures.
@@ -74,7 +77,7 @@ impl Audit {
     /// Waiting itself fails.
     pub fn run(mut self) -> io::Result<()> {
         let mut names = Names::open()?;
-        let mut chain = Chain::default();
+        let mut chain = Chain::new(self.sinks.clone());
         let mut hearing = None;
         let mut retry = Instant::now();
         // The first look is at what is there.

@@ -6,7 +6,8 @@ use crate::{
     view::{position, transaction, view},
 };
 use palisade_node::{
-    crew, metrics::Metrics, plugins::shelf::Readiness, reconcile, session::Outcome,
+    audit::sink::Directory, crew, metrics::Metrics, plugins::shelf::Readiness, reconcile,
+    session::Outcome,
 };
 use palisade_policy::{
     class::{ClassTier, Direction, PolicyList, TierDefault},
@@ -156,7 +157,12 @@ impl Daemon {
         let running = reconcile::start(state, machine(), metrics.clone())
             .await
             .expect("started");
-        let crew = crew::start(state, running.plugged.clone(), metrics);
+        let crew = crew::start(
+            state,
+            Directory::new(state),
+            running.plugged.clone(),
+            metrics,
+        );
         Self { running, crew }
     }
 

@@ -9,6 +9,7 @@ use palisade_node::{
     audit::{
         Bus, Emit,
         flows::{Outbox, records},
+        sink::Directory,
         thread::Audit,
     },
     inventory,
@@ -274,6 +275,7 @@ fn flood(deed: &'static str, check: impl FnOnce(Vec<FlowRecord>, u64, String) + 
             let audit = Audit {
                 group: 7600,
                 bus: bus.clone(),
+                sinks: Directory::new(state.path()),
                 emit: Emit::default(),
                 shelf: kept.shelf.clone(),
                 inventory: inventory::Shared::default(),
