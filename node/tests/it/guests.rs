@@ -54,8 +54,17 @@ pub(crate) fn auditor(bytes: &[u8], deed: &str, path: &Path) -> Plugin {
 pub(crate) fn keep(state: &Path, bytes: &[u8]) {
     let dir = state.join("plugins");
     palisade_node::durable::make_private_dir(&dir).expect("made");
+    std::fs::write(blob(state, bytes), bytes).expect("written");
+}
+
+/// Undoes [`keep`].
+pub(crate) fn forget(state: &Path, bytes: &[u8]) {
+    std::fs::remove_file(blob(state, bytes)).expect("kept");
+}
+
+fn blob(state: &Path, bytes: &[u8]) -> PathBuf {
     let hex = digest(bytes).to_string().replace("sha256:", "");
-    std::fs::write(dir.join(format!("{hex}.wasm")), bytes).expect("written");
+    state.join("plugins").join(format!("{hex}.wasm"))
 }
 
 fn digest(bytes: &[u8]) -> PluginDigest {

@@ -1,8 +1,9 @@
 //! Packets that plugins judge, in a real kernel: matchers, failure policies, auditors.
 
 use crate::{
-    guests::{auditor, bytes, keep, plugin},
+    guests::{auditor, bytes, forget, keep, plugin},
     namespace::{in_namespace, ip, nft},
+    plugins::serve,
     view::{position, transaction, view},
 };
 use palisade_node::{
@@ -21,6 +22,7 @@ use palisade_policy::{
 use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket},
     path::Path,
+    process::{Command, Stdio},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -51,6 +53,19 @@ fn rule(id: u64, action: Action, port: u16, plugin: Option<PluginCondition>) -> 
             plugin,
             ..Match::default()
         },
+    }
+}
+
+/// Lets in the connection that plugins are fetched by.
+fn tcp(id: u64) -> Rule {
+    let matches = Match {
+        protocol: Some(Protocol::TCP),
+        ..Match::default()
+    };
+    Rule {
+        id: RuleId(id),
+        action: Action::Allow,
+        matches,
     }
 }
 
@@ -85,6 +100,7 @@ fn asking(deed: &str) -> View {
         ),
         rule(2, Action::Allow, 53, None),
         rule(3, Action::Allow, 7000, None),
+        tcp(5),
     ];
     let settings = format!("{{\"deed\":\"{deed}\"}}");
     for (port, on_failure, action, _) in POLICIES {
@@ -215,16 +231,20 @@ fn query(name: &str) -> Vec<u8> {
     bytes
 }
 
-/// Whether a packet gets to a port, on each family.
+/// Whether a packet gets to a port.
+fn comes(address: IpAddr, port: u16, payload: &[u8], patience: Duration) -> bool {
+    let server = UdpSocket::bind(SocketAddr::new(address, port)).expect("bound");
+    server.set_read_timeout(Some(patience)).expect("set");
+    let client = UdpSocket::bind(SocketAddr::new(address, 0)).expect("bound");
+    client.send_to(payload, (address, port)).expect("sent");
+    server.recv(&mut [0; 512]).is_ok()
+}
+
+/// The same on each family.
 fn passes(port: u16, payload: &[u8], expected: bool, why: &str) {
     for address in LOOPBACK {
-        let server = UdpSocket::bind(SocketAddr::new(address, port)).expect("bound");
         let patience = if expected { LONG } else { SHORT };
-        server.set_read_timeout(Some(patience)).expect("set");
-        let client = UdpSocket::bind(SocketAddr::new(address, 0)).expect("bound");
-        client.send_to(payload, (address, port)).expect("sent");
-        let mut buffer = [0; 512];
-        let came = server.recv(&mut buffer).is_ok();
+        let came = comes(address, port, payload, patience);
         assert_eq!(
             came,
             expected,
@@ -277,38 +297,41 @@ fn a_query_for_a_denied_suffix_is_dropped_and_others_pass() {
     });
 }
 
+/// Every deed but one that keeps an answer from coming.
+const DEEDS: [&str; 7] = [
+    "loop",
+    "memory",
+    "wild-read",
+    "recursion",
+    "exit",
+    "need-payload",
+    "trap-in-configure",
+];
+
+fn the_other_plugin_is_well(why: &str) {
+    passes(53, &query("www.other.example"), true, why);
+    passes(53, &query("www.denied.example"), false, why);
+}
+
 #[test]
-fn failure_policies_hold_when_a_plugin_traps_or_never_ends_and_when_nobody_answers() {
+fn failure_policies_hold_whatever_a_plugin_does_and_when_nobody_answers() {
     with_daemon(|state| async move {
         let daemon = Daemon::start(state.path()).await;
-        let trap = asking("trap");
-        daemon.apply(None, &trap, 1).await;
+        let mut view = asking("trap");
+        daemon.apply(None, &view, 1).await;
         failure_policies_hold("perhaps not loaded yet");
         daemon.plugins_ready(2).await;
         until("alive", alive).await;
         failure_policies_hold("trap");
-        passes(
-            53,
-            &query("www.other.example"),
-            true,
-            "other plugins are well",
-        );
-        let endless = asking("loop");
-        daemon.apply(Some(&trap), &endless, 2).await;
-        daemon.plugins_ready(2).await;
-        failure_policies_hold("endless");
-        passes(
-            53,
-            &query("www.other.example"),
-            true,
-            "other plugins are well",
-        );
-        passes(
-            53,
-            &query("www.denied.example"),
-            false,
-            "other plugins are well",
-        );
+        the_other_plugin_is_well("trap");
+        for (deed, revision) in DEEDS.into_iter().zip(2..) {
+            let next = asking(deed);
+            daemon.apply(Some(&view), &next, revision).await;
+            daemon.plugins_ready(2).await;
+            failure_policies_hold(deed);
+            the_other_plugin_is_well(deed);
+            view = next;
+        }
 
         daemon.stop().await;
         until("dead", || !alive()).await;
@@ -319,9 +342,125 @@ fn failure_policies_hold_when_a_plugin_traps_or_never_ends_and_when_nobody_answe
         let daemon = Daemon::start(state.path()).await;
         daemon.plugins_ready(2).await;
         until("alive", alive).await;
-        passes(53, &query("www.other.example"), true, "recovered");
-        passes(53, &query("www.denied.example"), false, "recovered");
+        the_other_plugin_is_well("recovered");
         daemon.stop().await;
+    });
+}
+
+#[test]
+fn failure_policies_hold_for_a_plugin_that_is_refused_or_missing_until_it_comes() {
+    with_daemon(|state| async move {
+        let daemon = Daemon::start(state.path()).await;
+        let mut refused = asking("nothing");
+        let no_component = b"no component".to_vec();
+        keep(state.path(), &no_component);
+        let other = plugin(PluginKind::Matcher, &no_component);
+        refused
+            .plugins
+            .insert("plugin/misbehave".into(), Arc::new(other));
+        daemon.apply(None, &refused, 1).await;
+        daemon.plugins_ready(1).await;
+        until("alive", alive).await;
+        failure_policies_hold("refused");
+        the_other_plugin_is_well("refused");
+
+        forget(state.path(), &bytes("misbehave"));
+        let missing = asking("nothing");
+        daemon.apply(Some(&refused), &missing, 2).await;
+        failure_policies_hold("missing");
+        the_other_plugin_is_well("missing");
+
+        let (channel, _) = serve(bytes("misbehave")).await;
+        daemon.crew.channel.send_replace(Some(channel));
+        daemon.plugins_ready(2).await;
+        // Its answer: it does not match.
+        for (port, _, action, _) in POLICIES {
+            passes(port, b"x", action == Action::Deny, "fetched");
+        }
+        daemon.stop().await;
+    });
+}
+
+/// Where another test's daemon keeps its state.
+const STATE: &str = "PALISADE_TEST_STATE";
+
+#[test]
+#[ignore = "the daemon of another test, as a process of its own"]
+fn a_process_of_its_own() {
+    let Some(state) = std::env::var_os(STATE) else {
+        return;
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .expect("a runtime");
+    runtime.block_on(async {
+        let _daemon = Daemon::start(Path::new(&state)).await;
+        std::future::pending::<()>().await;
+    });
+}
+
+/// A daemon in a process, ended with the test.
+struct Process(std::process::Child);
+
+impl Process {
+    fn start(state: &Path) -> Self {
+        let test = std::env::current_exe().expect("a test");
+        let child = Command::new(test)
+            .args(["--exact", "--ignored", "matchers::a_process_of_its_own"])
+            .env(STATE, state)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .spawn();
+        Self(child.expect("started"))
+    }
+
+    fn signal(&self, signal: &str) {
+        let sent = Command::new("kill")
+            .args([signal, &self.0.id().to_string()])
+            .status();
+        assert!(sent.expect("kill").success(), "{signal}");
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn failure_policies_hold_while_the_daemon_is_stopped_or_killed_and_end_with_it() {
+    with_daemon(|state| async move {
+        // What is saved is what a process enforces from its start.
+        let daemon = Daemon::start(state.path()).await;
+        daemon.apply(None, &asking("nothing"), 1).await;
+        daemon.stop().await;
+        let answers = || {
+            let other = query("www.other.example");
+            alive() && comes(LOOPBACK[0], 53, &other, SHORT)
+        };
+
+        let process = Process::start(state.path());
+        until("answering", answers).await;
+        the_other_plugin_is_well("running");
+        process.signal("-STOP");
+        until("without heartbeat", || !alive()).await;
+        failure_policies_hold("stopped");
+        passes(53, &query("www.other.example"), false, "stopped");
+        process.signal("-CONT");
+        until("answering", answers).await;
+        the_other_plugin_is_well("goes on");
+
+        process.signal("-KILL");
+        until("without heartbeat", || !alive()).await;
+        failure_policies_hold("killed");
+        passes(53, &query("www.other.example"), false, "killed");
+        drop(process);
+        let _again = Process::start(state.path());
+        until("answering", answers).await;
+        the_other_plugin_is_well("started again");
     });
 }
 

@@ -94,7 +94,7 @@ impl PluginService for Store {
 }
 
 /// Serves one plugin; the offsets that were asked for.
-async fn serve(bytes: Vec<u8>) -> (Channel, Arc<Mutex<Vec<u64>>>) {
+pub(crate) async fn serve(bytes: Vec<u8>) -> (Channel, Arc<Mutex<Vec<u64>>>) {
     let offsets = Arc::default();
     let store = Store {
         bytes,
