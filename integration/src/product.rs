@@ -197,6 +197,8 @@ impl Deployment {
         command
             .arg("--state-dir")
             .arg(self.path(host))
+            .arg("--sink-dir")
+            .arg(self.folder.path())
             .args(["--http-listen", "127.0.0.1:7603"])
             .args(more);
         let process = self.launch(host, &door, &mut command)?;
