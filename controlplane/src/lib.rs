@@ -6,8 +6,8 @@
 //! * [`compiler`] — from the store's changes to views;
 //! * [`hub`], [`session`], [`node_sync`] — from views to nodes; `session` is pure;
 //! * [`enrollment`], [`tokens`] — how a machine becomes a node;
+//! * [`plugins`], [`flows`] — components for nodes, records from nodes;
 //! * [`namespaces`] — what orchestrators register;
-//! * [`flows`] — records from nodes;
 //! * [`observe`], [`analysis`], [`http`] — what is so, and why.
 #![forbid(unsafe_code)]
 
@@ -24,6 +24,7 @@ pub mod hub;
 pub mod namespaces;
 pub mod node_sync;
 pub mod observe;
+pub mod plugins;
 pub mod resources;
 pub mod server;
 pub mod session;

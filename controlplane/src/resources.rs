@@ -7,6 +7,7 @@
 mod built_in;
 mod delete;
 mod plan;
+mod plugins;
 mod problems;
 mod profiles;
 mod read;
@@ -18,6 +19,7 @@ mod write;
 pub use built_in::install as install_built_ins;
 pub(crate) use stored::new_node;
 
+use crate::plugins::components::Components;
 use palisade_proto::v1::{
     ApplyResourcesRequest, ApplyResourcesResponse, CreateResourceRequest, CreateResourceResponse,
     DeleteResourceRequest, DeleteResourceResponse, GetResourceRequest, GetResourceResponse,
@@ -36,17 +38,20 @@ pub const PREFIX: &str = "/r/";
 /// The service.
 pub struct Resources {
     store: Arc<dyn Store>,
-    // Shared by writes, exclusive for deleting a referent: nobody may come to name it between the look and the commit.
+    components: Arc<Components>,
+    // Shared by writes, exclusive for deleting a referent and for writing a plugin: nobody may come to name it between
+    // the look and the commit.
     referents: RwLock<()>,
 }
 
 // === impl Resources ===
 
 impl Resources {
-    /// On a store.
-    pub fn new(store: Arc<dyn Store>) -> Self {
+    /// On a store, with the components of its plugins.
+    pub fn new(store: Arc<dyn Store>, components: Arc<Components>) -> Self {
         Self {
             store,
+            components,
             referents: RwLock::default(),
         }
     }

@@ -13,6 +13,7 @@ use crate::{
     namespaces::Namespaces,
     node_sync::NodeSync,
     observe::Observe,
+    plugins::{Plugins, components::Components},
     resources::{self, Resources},
     tls,
     tokens::Tokens,
@@ -27,7 +28,8 @@ use palisade_proto::v1::{
     enrollment_service_server::EnrollmentServiceServer, flow_service_server::FlowServiceServer,
     namespace_service_server::NamespaceServiceServer,
     node_sync_service_server::NodeSyncServiceServer, observe_service_server::ObserveServiceServer,
-    resource_service_server::ResourceServiceServer, token_service_server::TokenServiceServer,
+    plugin_service_server::PluginServiceServer, resource_service_server::ResourceServiceServer,
+    token_service_server::TokenServiceServer,
 };
 use palisade_store::{EmbeddedStore, Store};
 use std::{net::SocketAddr, path::Path, sync::Arc, time::Duration};
@@ -41,6 +43,8 @@ const LARGEST_REQUEST: usize = 72 << 20;
 const LARGEST_ANSWER: usize = 256 << 20;
 /// Largest message of a node: an inventory.
 const LARGEST_FROM_NODE: usize = 32 << 20;
+/// Largest message of an upload: a chunk and its framing.
+const LARGEST_CHUNK: usize = 512 << 10;
 /// Largest message of a report of flows.
 const LARGEST_REPORT: usize = 1 << 20;
 /// Largest message on the enrolment port: a token and a request for a certificate.
@@ -80,6 +84,7 @@ struct Parts {
     store: Arc<dyn Store>,
     hub: Arc<Hub>,
     authority: Arc<Authority>,
+    components: Arc<Components>,
 }
 
 // === impl Server ===
@@ -250,12 +255,17 @@ type Layers = tower::layer::util::Stack<Access, tower::layer::util::Identity>;
 type ApiRouter = tonic::transport::server::Router<Layers>;
 
 fn api_services(mut builder: Tonic<Layers>, parts: &Parts) -> anyhow::Result<ApiRouter> {
-    let Parts { store, hub, .. } = parts;
+    let Parts {
+        store,
+        hub,
+        components,
+        ..
+    } = parts;
     let reflection = tonic_reflection::server::Builder::configure()
         .register_encoded_file_descriptor_set(palisade_proto::DESCRIPTORS)
         .build_v1()
         .context("the descriptors cannot be read")?;
-    let written = Arc::new(Resources::new(Arc::clone(store)));
+    let written = Arc::new(Resources::new(Arc::clone(store), Arc::clone(components)));
     let namespaces = NamespaceServiceServer::new(Namespaces {
         resources: Arc::clone(&written),
     });
@@ -279,6 +289,8 @@ fn api_services(mut builder: Tonic<Layers>, parts: &Parts) -> anyhow::Result<Api
         hub: Arc::clone(hub),
         store: Arc::clone(store),
     });
+    let plugins = Plugins::new(Arc::clone(store), Arc::clone(components));
+    let plugins = PluginServiceServer::new(plugins).max_decoding_message_size(LARGEST_CHUNK);
     let flows = FlowServiceServer::new(Flows::default()).max_decoding_message_size(LARGEST_REPORT);
     Ok(builder
         .add_service(reflection)
@@ -288,6 +300,7 @@ fn api_services(mut builder: Tonic<Layers>, parts: &Parts) -> anyhow::Result<Api
         .add_service(observe)
         .add_service(tokens)
         .add_service(analysis)
+        .add_service(plugins)
         .add_service(flows)
         .add_service(CertificateServiceServer::new(parts.enrollment())))
 }
@@ -307,6 +320,7 @@ impl Parts {
         let identity = store.identity().await?;
         Ok(Self {
             hub: Hub::new(Epoch(identity.epoch)),
+            components: Arc::new(Components::new(Arc::clone(&store))?),
             store,
             authority,
         })

@@ -41,8 +41,8 @@ pub fn unenforced(resource: &Resource) -> Vec<Unenforced> {
         | Spec::FelixConfiguration(_)
         | Spec::Node(_)
         | Spec::ClusterInformation(_)
-        | Spec::PalisadeConfiguration(_) => {}
-        Spec::Plugin(_) => add(&spec, "no node runs plugins yet", &mut found),
+        | Spec::PalisadeConfiguration(_)
+        | Spec::Plugin(_) => {}
     }
     found
 }
@@ -66,13 +66,6 @@ fn in_rules(rules: &[Rule], at: &At<'_>, found: &mut Vec<Unenforced>) {
             add(
                 &at.field("http"),
                 "nothing here looks into HTTP; without it the rule would allow more than it says",
-                found,
-            );
-        }
-        if rule.plugin.is_some() {
-            add(
-                &at.field("plugin"),
-                "no node asks plugins yet; without the answer the rule would match more than it says",
                 found,
             );
         }

@@ -293,10 +293,10 @@ fn what_is_not_enforced_is_named_by_field() {
             .collect::<Vec<_>>()
     };
     assert_eq!(
-        asks(json!({"action": "Allow", "plugin": {"name": "x"}})),
-        ["spec.ingress[0].plugin"]
+        asks(json!({"action": "Allow", "plugin": {"name": "x"}, "http": {"methods": ["GET"]}})),
+        ["spec.ingress[0].http"]
     );
-    assert!(asks(json!({"action": "Allow"})).is_empty());
+    assert!(asks(json!({"action": "Allow", "plugin": {"name": "x"}})).is_empty());
     assert_eq!(of(&workload(json!([]))), []);
     assert_eq!(of(&workload(json!(["192.0.2.0/24"]))), []);
 }

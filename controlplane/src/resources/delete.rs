@@ -1,4 +1,5 @@
-//! Deletion, and what forbids it: what is built in stays, and a tier while policies belong to it.
+//! Deletion, and what forbids it: what is built in stays, a tier while policies belong to it, and a plugin while policies
+//! ask it.
 
 use super::{Resources, built_in, problems, stored, write::ATTEMPTS};
 use crate::failure::{contended, of_store};
@@ -25,7 +26,7 @@ impl Resources {
             return Err(problems::precondition(vec![violation]));
         }
         let (_exclusive, _shared);
-        if id.kind == Kind::Tier {
+        if matches!(id.kind, Kind::Tier | Kind::Plugin) {
             _exclusive = self.referents.write().await;
             self.refuse_while_named(&id).await?;
         } else {
@@ -78,11 +79,19 @@ impl Resources {
         Err(contended())
     }
 
-    /// A tier stays while policies of any kind belong to it.
-    async fn refuse_while_named(&self, tier: &ResourceId) -> Result<(), Status> {
+    /// A tier stays while policies of any kind belong to it, a plugin while policies ask it.
+    async fn refuse_while_named(&self, referent: &ResourceId) -> Result<(), Status> {
         let mut violations = Vec::new();
-        for kind in Kind::POLICIES {
-            self.members(tier, kind, &mut violations).await?;
+        if referent.kind == Kind::Plugin {
+            let users = self.users_of_plugin(&referent.name).await?;
+            violations.extend(users.into_iter().map(|(policy, _)| {
+                let message = format!("{policy} asks it");
+                PreconditionViolation::new("REFERENCED", referent.to_string(), message)
+            }));
+        } else {
+            for kind in Kind::POLICIES {
+                self.members(referent, kind, &mut violations).await?;
+            }
         }
         violations.truncate(REFERRERS);
         match violations.is_empty() {

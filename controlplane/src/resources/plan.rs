@@ -28,7 +28,7 @@ pub(super) struct Document {
     pub(super) id: ResourceId,
     pub(super) key: Bytes,
     pub(super) warnings: Vec<String>,
-    index: Option<usize>,
+    pub(super) index: Option<usize>,
     decoded: Decoded,
 }
 
@@ -153,11 +153,20 @@ impl Document {
         Some(ResourceId::global(Kind::Tier, tier.clone()))
     }
 
-    /// Judges the document against what stands at its key.
-    pub(super) fn step(&self, verb: Verb, current: Option<&KeyValue>) -> Result<Step, Status> {
+    /// Judges the document against what stands at its key. `size` is that of a plugin's component.
+    pub(super) fn step(
+        &self,
+        verb: Verb,
+        current: Option<&KeyValue>,
+        size: Option<u64>,
+    ) -> Result<Step, Status> {
         let given = self.decoded.resource.metadata.resource_version.as_deref();
         self.check_version(verb, given, current)?;
         let mut json = self.decoded.json.clone();
+        let spec = json.get_mut("spec").and_then(Value::as_object_mut);
+        if let (Some(size), Some(spec)) = (size, spec) {
+            spec.insert("size".to_owned(), size.into());
+        }
         let Some(current) = current else {
             Stamps::new().stamp(&mut json);
             return Ok(Step::Create(json));

@@ -7,7 +7,7 @@ use super::{
 };
 use crate::failure::{contended, of_store};
 use futures_util::future::try_join_all;
-use palisade_model::ResourceId;
+use palisade_model::{Kind, ResourceId};
 use palisade_proto::v1::{
     AppliedResource, ApplyOutcome, ApplyResourcesRequest, ApplyResourcesResponse,
     CreateResourceRequest, CreateResourceResponse, UpdateResourceRequest, UpdateResourceResponse,
@@ -112,9 +112,13 @@ impl Resources {
         also: &[Compare],
     ) -> Result<Written, Status> {
         let (_exclusive, _shared);
-        if untracked::concerns(documents) {
+        let untracked = untracked::concerns(documents);
+        let is_plugin = |document: &Document| document.id.kind == Kind::Plugin;
+        if untracked || documents.iter().any(is_plugin) {
             _exclusive = self.referents.write().await;
-            self.refuse_untracked_default(documents).await?;
+            if untracked {
+                self.refuse_untracked_default(documents).await?;
+            }
         } else {
             _shared = self.referents.read().await;
         }
@@ -143,10 +147,11 @@ impl Resources {
             .iter()
             .map(|document| self.store.get(&document.key, None));
         let stored = try_join_all(stored).await.map_err(of_store)?;
+        let judged = self.judge_plugins(documents).await?;
         let mut txn = Txn::default();
         let mut steps = Vec::with_capacity(documents.len());
         for (document, current) in documents.iter().zip(&stored) {
-            let step = document.step(verb, current.as_ref())?;
+            let step = document.step(verb, current.as_ref(), judged.size(&document.id))?;
             let (compare, op) = step.transaction(&document.key)?;
             txn.compare.push(compare);
             txn.then.extend(op);
@@ -166,6 +171,7 @@ impl Resources {
         }
         let present = tiers.iter().map(|tier| Compare::Present(stored::key(tier)));
         txn.compare.extend(present);
+        txn.compare.extend(judged.compare);
         Ok((steps, txn))
     }
 

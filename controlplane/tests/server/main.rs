@@ -1,10 +1,12 @@
 //! A control plane as its users meet it: real TLS on loopback, a real store, nodes that apply what they are sent.
 
 mod flows;
+mod guests;
 mod harness;
 mod kinds;
 mod namespaces;
 mod nodes;
+mod plugins;
 mod process;
 mod resources;
 mod security;
