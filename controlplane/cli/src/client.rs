@@ -4,7 +4,8 @@ use crate::{args::Args, context::Context, failure::Failure};
 use palisade_proto::v1::{
     analysis_service_client::AnalysisServiceClient, flow_service_client::FlowServiceClient,
     namespace_service_client::NamespaceServiceClient, observe_service_client::ObserveServiceClient,
-    resource_service_client::ResourceServiceClient, token_service_client::TokenServiceClient,
+    plugin_service_client::PluginServiceClient, resource_service_client::ResourceServiceClient,
+    token_service_client::TokenServiceClient,
 };
 use std::time::Duration;
 use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity};
@@ -68,6 +69,10 @@ impl Client {
 
     pub(crate) fn namespaces(&self) -> NamespaceServiceClient<Channel> {
         NamespaceServiceClient::new(self.channel.clone()).max_decoding_message_size(MAX_ANSWER)
+    }
+
+    pub(crate) fn plugins(&self) -> PluginServiceClient<Channel> {
+        PluginServiceClient::new(self.channel.clone())
     }
 
     pub(crate) fn flows(&self) -> FlowServiceClient<Channel> {

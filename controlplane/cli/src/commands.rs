@@ -7,6 +7,7 @@ mod get;
 mod identity;
 mod namespace;
 mod nodes;
+mod plugin;
 mod selector;
 mod token;
 mod validate;
@@ -34,6 +35,7 @@ pub(crate) async fn run(args: Args) -> Result<u8, Failure> {
         Command::Nodes(nodes) => nodes::nodes(&args, nodes).await,
         Command::Status(status) => nodes::status(&args, status).await,
         Command::Flows(flows) => flows::run(&args, flows).await,
+        Command::Plugin(plugin) => plugin::run(&args, plugin).await,
         Command::Explain(explain) => explain::run(&args, explain).await,
         Command::Version => {
             println!("palisadectl {}", env!("CARGO_PKG_VERSION"));
