@@ -4,7 +4,7 @@ use crate::worlds;
 use palisade_policy::{
     delta::{Change, SetChange},
     ids::{PolicyId, SetId},
-    rule::{Policy, PortMatch, Rule},
+    rule::{Action, EntityMatch, Match, Policy, PortMatch, PortRange, Rule},
     set::Member,
     view::View,
 };
@@ -47,7 +47,7 @@ fn ported(mut policy: Policy) -> Policy {
             let ports = &mut rule.matches.destination.ports;
             if ports.ranges.is_empty() {
                 *ports = PortMatch {
-                    ranges: vec![palisade_policy::rule::PortRange::single(80)],
+                    ranges: vec![PortRange::single(80)],
                     sets: Vec::new(),
                 };
             }
@@ -73,7 +73,6 @@ proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    #[ignore = "about once in a thousand worlds an index element stays behind; the daemon does not go this way until mended"]
     fn policies_go_the_short_way_to_the_same_place(
         first in worlds::view(),
         most_ported in prop::bool::weighted(0.8),
@@ -148,6 +147,35 @@ fn the_first_the_last_and_a_middle_policy_are_served() {
         let cold = lowered(&view, revision, &mut LowerCache::new());
         assert!(actual.ruleset() == &cold);
     }
+}
+
+/// Ports behind a final rule come to what a miss comes to, and so have no element; the short way must see it too.
+#[test]
+fn ports_that_come_to_a_miss_have_no_element() {
+    let tcp = |first, last, sets: &[&str]| {
+        let mut policy = crate::views::port_policy(first, "s:01");
+        for rule in &mut policy.ingress {
+            rule.matches.source = EntityMatch::default();
+            rule.matches.destination.ports = PortMatch {
+                ranges: PortRange::new(first, last).into_iter().collect(),
+                sets: sets.iter().map(|id| SetId::from(*id)).collect(),
+            };
+        }
+        policy
+    };
+    let mut ahead = tcp(1, 53, &["p:01"]);
+    let all = crate::views::rule(1, Action::Allow, Match::default());
+    ahead.ingress.push(all);
+    let policies = [("gnp/a", ahead), ("gnp/p0001", tcp(60, 70, &[]))];
+    let policies = policies.map(|(name, policy)| (name.to_owned(), policy));
+    let mut view = crate::views::view(policies.into(), Vec::new());
+    let mut cache = LowerCache::new();
+    let mut actual = Actual::new(lowered(&view, 0, &mut cache));
+    let change = replaced(&mut view, 1, tcp(60, 80, &[]));
+    let position = worlds::position(1);
+    let plan = lower_change(&mut actual, &view, &change, Some(&position), &mut cache);
+    follow(&mut actual, &plan.expect("the short way")).expect("applies");
+    assert!(actual.ruleset() == &lowered(&view, 1, &mut LowerCache::new()));
 }
 
 #[test]

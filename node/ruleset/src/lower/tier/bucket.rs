@@ -131,6 +131,11 @@ impl<'a> Maker<'a> {
         }
     }
 
+    /// A bucket that was made before: the same lines come to it again.
+    pub(super) fn know(&mut self, key: (Protocol, Vec<Placed>), bucket: &Arc<Bucket>) {
+        self.known.insert(key, Arc::clone(bucket));
+    }
+
     /// The rules that can still match a packet of the protocol, behind an index entry.
     ///
     /// Nothing else is being made meanwhile.

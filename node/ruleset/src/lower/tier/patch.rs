@@ -5,7 +5,7 @@ use super::{
     bucket::{Bucket, Maker, Part},
     content::{Edit, TierContent},
     fill,
-    index::{outside, ranges},
+    index::{bucket_lines, outside, ranges},
     maps::{Slot, elements},
 };
 use crate::{
@@ -167,6 +167,12 @@ impl LoweredTier {
             return None;
         }
         let mut maker = Maker::new(self.hook, &self.terms, view, selectors);
+        // A port that comes to what a miss comes to has no element: both must be the same chain for that to be seen.
+        for (protocol, _) in &windows {
+            let ports = index.protocols.get(protocol)?;
+            let lines = bucket_lines(policies, &[], &ports.common);
+            maker.know((*protocol, lines), ports.rest.as_ref()?);
+        }
         let missing = index.missing(policies, &windows)?;
         let made = fill(index, &mut maker, policies, missing, &indexed.tail);
         touched.buckets.extend(made.ok()?);
