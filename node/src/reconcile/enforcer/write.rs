@@ -14,12 +14,7 @@ use palisade_policy::{
     view::{Position, View},
 };
 use palisade_ruleset::{
-    apply::Actual,
-    diff,
-    ir::Ruleset,
-    lower,
-    lower::{LowerCache, Lowered},
-    lower_change, lower_without_queue,
+    apply::Actual, diff, ir::Ruleset, lower, lower::Lowered, lower_change, lower_without_queue,
     plan::Plan,
 };
 use std::{io, time::Instant};
@@ -45,22 +40,14 @@ impl<K: Kernel> Enforcer<K> {
         record: Record<'_>,
         since: Option<&Change>,
     ) -> Result<(), Trouble> {
-        // A replaced policy is lowered anew: a property test has seen its short way leave an index element behind.
-        if since.is_some_and(|change| !change.is_members_only()) {
-            self.cache = LowerCache::default();
-        }
         let short = match (since, &self.held) {
-            (Some(change), Some(held))
-                if change.is_members_only() && !asks_anew(held.view(), change) =>
-            {
-                lower_change(
-                    &mut self.actual,
-                    held.view(),
-                    change,
-                    self.standing.have.as_ref(),
-                    &mut self.cache,
-                )
-            }
+            (Some(change), Some(held)) if !asks_anew(held.view(), change) => lower_change(
+                &mut self.actual,
+                held.view(),
+                change,
+                self.standing.have.as_ref(),
+                &mut self.cache,
+            ),
             _ => None,
         };
         match (short, since) {
