@@ -126,14 +126,19 @@ impl Plan {
         self.ops.is_empty()
     }
 
-    /// Takes out, as a plan to be committed before, the new chains with their rules and the new sets and maps that those
-    /// name, where a verdict of a map that is there already will lead into them. Nothing names them until the rest is
-    /// committed, so alone they change no verdict. `None`: one transaction will do.
+    /// The transactions that do it, to be committed in this order: one, or one ahead of it with the new chains, their
+    /// rules, and the new sets and maps that those name, where a verdict of a map that is there already will lead into
+    /// them. Nothing names what goes ahead until the last is committed, so alone it changes no verdict.
     ///
     /// Why: nf_tables looks an element up in the generation of the moment, but enters a chain with the rules of the
     /// generation that the packet began with. A packet under way while one transaction adds a chain and points an
     /// element at it finds that chain empty, and leaves it for the policy of the base chain: denied traffic leaks.
-    pub fn take_ahead(&mut self) -> Option<Self> {
+    pub fn transactions(mut self) -> Vec<Self> {
+        let ahead = self.take_ahead();
+        ahead.into_iter().chain([self]).collect()
+    }
+
+    fn take_ahead(&mut self) -> Option<Self> {
         // A table that is replaced is gone and there again at once, or not at all.
         if self.ops.iter().any(|op| matches!(op, Op::DeleteTable(_))) {
             return None;

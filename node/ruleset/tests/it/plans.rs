@@ -44,10 +44,12 @@ fn check(actual: &Ruleset, desired: &Ruleset) -> Result<Plan, TestCaseError> {
 
 /// What goes ahead touches nothing that is there, so that alone it changes no verdict; the rest leads to what is desired,
 /// and no verdict of a map that was there leads into a chain that only the same transaction fills.
-fn check_ahead(actual: &Ruleset, desired: &Ruleset, mut rest: Plan) -> Result<(), TestCaseError> {
+fn check_ahead(actual: &Ruleset, desired: &Ruleset, plan: Plan) -> Result<(), TestCaseError> {
     let mut next = actual.clone();
-    if let Some(ahead) = rest.take_ahead() {
-        apply(&mut next, &ahead).map_err(|err| TestCaseError::fail(err.to_string()))?;
+    let mut transactions = plan.transactions();
+    let rest = transactions.pop().unwrap_or_default();
+    for ahead in &transactions {
+        apply(&mut next, ahead).map_err(|err| TestCaseError::fail(err.to_string()))?;
         for (name, table) in &actual.tables {
             let after = next.tables.get(name);
             let untouched = after.is_some_and(|after| {

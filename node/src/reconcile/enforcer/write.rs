@@ -70,12 +70,11 @@ impl<K: Kernel> Enforcer<K> {
     }
 
     /// The short way: nothing was lowered whole. False: it did not work out, and the kernel was read anew.
-    fn write_short(&mut self, mut plan: Plan, change: &Change) -> Result<bool, Trouble> {
-        let ahead = plan.take_ahead();
-        let done = ahead.iter().chain([&plan]).all(|step| {
-            self.kernel.commit(step).is_ok()
-                && self.actual.apply(step).is_ok()
-                && self.kernel.verify(step).is_ok()
+    fn write_short(&mut self, plan: Plan, change: &Change) -> Result<bool, Trouble> {
+        let done = plan.transactions().iter().all(|plan| {
+            self.kernel.commit(plan).is_ok()
+                && self.actual.apply(plan).is_ok()
+                && self.kernel.verify(plan).is_ok()
         });
         if !done {
             self.actual = Actual::new(self.kernel.read()?);
@@ -206,17 +205,19 @@ impl<K: Kernel> Enforcer<K> {
 }
 
 impl<K: Kernel> Enforcer<K> {
-    fn write_plan(&mut self, mut plan: Plan) -> Result<(), Trouble> {
-        if let Some(ahead) = plan.take_ahead() {
-            self.write_step(ahead.clone())?;
+    fn write_plan(&mut self, plan: Plan) -> Result<(), Trouble> {
+        let mut transactions = plan.transactions();
+        let last = transactions.pop().unwrap_or_default();
+        for ahead in transactions {
+            self.write_transaction(ahead.clone())?;
             self.actual
                 .apply(&ahead)
                 .map_err(|_| Trouble::State(io::ErrorKind::Other.into()))?;
         }
-        self.write_step(plan)
+        self.write_transaction(last)
     }
 
-    fn write_step(&mut self, plan: Plan) -> Result<(), Trouble> {
+    fn write_transaction(&mut self, plan: Plan) -> Result<(), Trouble> {
         match self.kernel.commit(&plan) {
             Ok(()) => self.kernel.verify(&plan).map_err(Trouble::Mismatch),
             Err(CommitError::Refused { failures }) => Err(Trouble::Refused { failures, plan }),

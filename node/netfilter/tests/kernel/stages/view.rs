@@ -218,9 +218,10 @@ pub(super) fn enforce_asking(kernel: &mut Netfilter, view: &View) -> (Ruleset, A
     let lowered = lower(view, &Environment::default(), None, &mut LowerCache::new());
     assert_eq!(lowered.faults, vec![]);
     let actual = kernel.read().expect("read");
-    let plan = diff(&actual, &lowered.ruleset);
-    kernel.commit(&plan).expect("committed");
-    kernel.read_touched(&plan).expect("as planned");
+    for transaction in diff(&actual, &lowered.ruleset).transactions() {
+        kernel.commit(&transaction).expect("committed");
+        kernel.read_touched(&transaction).expect("as planned");
+    }
     let actual = kernel.read().expect("read");
     assert!(diff(&actual, &lowered.ruleset).is_empty());
     (lowered.ruleset, lowered.asking)
