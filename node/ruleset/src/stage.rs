@@ -156,8 +156,6 @@ pub(crate) enum When {
     RawIn,
     /// With workload endpoints.
     Workloads,
-    /// Without.
-    NoWorkloads,
 }
 
 impl InUse {
@@ -174,7 +172,6 @@ impl InUse {
             When::CleansOut => self.untracked_out || self.asks_out,
             When::RawIn => marks_in || self.asks_in || self.workloads,
             When::Workloads => self.workloads,
-            When::NoWorkloads => !self.workloads,
         }
     }
 }
@@ -219,8 +216,6 @@ pub(crate) enum Step {
     Classes(Dispatch),
     /// By interface, in a chain that stages share.
     Shared(Dispatch),
-    /// Workload interfaces have no endpoint: nothing is forwarded from them and to them.
-    UnknownWorkloads,
 }
 
 /// In the order of the packet's way.
@@ -271,10 +266,11 @@ pub(crate) const STAGES: [Stage; 10] = [
         ],
     },
     Stage {
+        // Without workloads too: a packet that meets the change would find the denial of unknown ones in neither stage.
         chain: "forward_workload_from",
         table: TableName::Main,
         base: at(Hook::Forward, -7),
-        stands: When::Workloads,
+        stands: When::Always,
         steps: &[
             (When::Always, Step::Established),
             (When::Always, Step::Classes(Dispatch::WORKLOAD_FROM)),
@@ -284,7 +280,7 @@ pub(crate) const STAGES: [Stage; 10] = [
         chain: "forward_workload_to",
         table: TableName::Main,
         base: at(Hook::Forward, -6),
-        stands: When::Workloads,
+        stands: When::Always,
         steps: &[
             (When::Always, Step::Established),
             (When::Always, Step::Classes(Dispatch::WORKLOAD_TO)),
@@ -297,8 +293,6 @@ pub(crate) const STAGES: [Stage; 10] = [
         stands: When::Always,
         steps: &[
             (When::Always, Step::Established),
-            // The last of the hook, so that a packet that meets the end of the last workload is denied here.
-            (When::NoWorkloads, Step::UnknownWorkloads),
             (When::Always, Step::Classes(Dispatch::FORWARD_OUT)),
         ],
     },

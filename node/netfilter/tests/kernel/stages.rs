@@ -359,6 +359,10 @@ fn stages_come_and_go_while_packets_flow() {
         assert!(sent > CHANGES, "{sent} packets in {CHANGES} changes");
         let leaked = [leaked, workload, stranger];
         let seen = (leaked, arrived);
-        assert_eq!(seen, ([0; 3], sent), "leaked to host, workload and stranger; arrived of sent");
+        assert_eq!(
+            seen,
+            ([0; 3], sent),
+            "leaked to host, workload and stranger; arrived of sent"
+        );
     });
 }

@@ -109,11 +109,6 @@ impl Lowering<'_> {
                 let judged = self.shared(dispatch);
                 vec![rule([judged])]
             }
-            Step::UnknownWorkloads => {
-                let mut rules = self.unknown_workloads(Dispatch::WORKLOAD_FROM);
-                rules.extend(self.unknown_workloads(Dispatch::WORKLOAD_TO));
-                rules
-            }
         }
     }
 
