@@ -14,7 +14,12 @@ use palisade_policy::{
     view::{Position, View},
 };
 use palisade_ruleset::{
-    apply::Actual, diff, ir::Ruleset, lower, lower::Lowered, lower_change, lower_without_queue,
+    apply::Actual,
+    diff,
+    ir::Ruleset,
+    lower,
+    lower::{LowerCache, Lowered},
+    lower_change, lower_without_queue,
     plan::Plan,
 };
 use std::{io, time::Instant};
