@@ -1,8 +1,9 @@
 //! The auditors of the view, one after the other, by name: each sees what the one before let pass, and what it lets pass
 //! itself goes to its sinks.
 //!
-//! Where an auditor gives no outcome, or is not ready, the events it should have seen go no further and are counted as
-//! lost: an auditor may be there to keep addresses from leaving the host. Its faults are told past all auditors.
+//! Where an auditor gives no outcomes, events go on as they are, unless its manifest has them withheld, or is not known
+//! because it is not loaded: an auditor may be there to keep addresses from leaving the host. What is withheld is counted
+//! as lost. Faults are told past all auditors.
 
 use super::{
     emit::Emit,
@@ -14,7 +15,7 @@ use crate::{
     inventory::Inventory,
     plugins::shelf::{Shelf, name},
 };
-use palisade_plugin_host::{Auditor, Body, Configured, Event, Fault, Last};
+use palisade_plugin_host::{Auditor, Body, Configured, Event, Fault, Last, OnFault, Outcome};
 use palisade_policy::{
     ids::PluginId,
     plugin::{Plugin, PluginKind},
@@ -138,13 +139,20 @@ impl Chain {
                 break;
             }
             let count = happened(&events);
-            match seat.process(events, moment) {
-                Ok(left) => events = left,
+            match seat.process(&events, moment) {
+                Ok(outcomes) => {
+                    let passed = outcomes.into_iter().zip(events);
+                    events = passed
+                        .filter_map(|(outcome, event)| outcome.apply(event))
+                        .collect();
+                }
                 Err(reason) => {
-                    events = Vec::new();
-                    self.unsaid += count;
-                    self.lost += count;
                     told.extend(seat.fault(id, &reason, moment));
+                    if seat.on_fault() == OnFault::Withhold {
+                        events = Vec::new();
+                        self.unsaid += count;
+                        self.lost += count;
+                    }
                 }
             }
             for event in &events {
@@ -204,7 +212,7 @@ impl Chain {
         told
     }
 
-    /// Events that auditors kept from going further by failing.
+    /// Events that were withheld because an auditor failed.
     pub fn lost(&self) -> u64 {
         self.lost
     }
@@ -230,15 +238,18 @@ impl Chain {
 }
 
 impl Seat {
-    fn process(&mut self, events: Vec<Event>, moment: Moment) -> Result<Vec<Event>, String> {
+    fn process(&mut self, events: &[Event], moment: Moment) -> Result<Vec<Outcome>, String> {
         let (_, auditor) = self.called.as_mut().ok_or("is not ready")?;
-        let outcomes = auditor
-            .process(&events, moment.now, moment.time_ms)
-            .map_err(|fault: Fault| fault.to_string())?;
-        let passed = outcomes.into_iter().zip(events);
-        Ok(passed
-            .filter_map(|(outcome, event)| outcome.apply(event))
-            .collect())
+        let outcomes = auditor.process(events, moment.now, moment.time_ms);
+        outcomes.map_err(|fault: Fault| fault.to_string())
+    }
+
+    /// What nobody looked at is withheld by those that may not have wanted it to leave.
+    fn on_fault(&self) -> OnFault {
+        let known = self.called.as_ref();
+        known.map_or(OnFault::Withhold, |(configured, _)| {
+            configured.plugin().manifest().auditor.on_fault
+        })
     }
 
     /// The record of a fault, unless one was told just now.
@@ -248,7 +259,7 @@ impl Seat {
             return None;
         }
         self.told = Some(moment.now);
-        tracing::warn!(plugin = %id, reason, "an auditor gives no outcomes; events are lost");
+        tracing::warn!(plugin = %id, reason, "an auditor gives no outcomes");
         Some(v1::FlowRecord {
             sequence: 0,
             time_ms: moment.time_ms,

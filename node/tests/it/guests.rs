@@ -8,7 +8,7 @@ use std::{
     sync::LazyLock,
 };
 
-const PACKAGES: [&str; 3] = ["dns-suffix", "misbehave", "misbehave-auditor"];
+const PACKAGES: [&str; 4] = ["dns-suffix", "misbehave", "misbehave-auditor", "redact"];
 const TARGET: &str = "wasm32-wasip2";
 
 static FOLDER: LazyLock<PathBuf> = LazyLock::new(build);

@@ -21,7 +21,11 @@ use palisade_node::{
     },
     wake::Wake,
 };
-use palisade_policy::{ids::PluginId, plugin::PluginKind, view::View};
+use palisade_policy::{
+    ids::PluginId,
+    plugin::{Plugin, PluginKind},
+    view::View,
+};
 use palisade_proto::v1::{
     FetchPluginRequest, FetchPluginResponse, FlowRecord, ListPluginsRequest, ListPluginsResponse,
     UploadPluginRequest, UploadPluginResponse,
@@ -251,16 +255,26 @@ async fn told(records: &mut mpsc::Receiver<FlowRecord>, all: u64) -> (Vec<FlowRe
     (flows, lost)
 }
 
-/// Floods with denied packets; what the thread told, and what is in its auditor's file.
+/// Floods with denied packets while an auditor does this.
 fn flood(deed: &'static str, check: impl FnOnce(Vec<FlowRecord>, u64, String) + Send + 'static) {
     let code = bytes("misbehave-auditor");
+    let reads = move |file: &Path| auditor(&bytes("misbehave-auditor"), deed, file);
+    flooded(code, reads, check);
+}
+
+/// What the thread told of a flood, and what is in its auditor's file.
+fn flooded(
+    code: Vec<u8>,
+    auditor: impl FnOnce(&Path) -> Plugin + Send + 'static,
+    check: impl FnOnce(Vec<FlowRecord>, u64, String) + Send + 'static,
+) {
     in_namespace(move || {
         ip("link set lo up\n");
         nft(&[RULES]);
         let state = tempfile::tempdir().expect("temporary directory");
         let file = state.path().join("audit.log");
         keep(state.path(), &code);
-        let view = naming(&[("plugin/reads", auditor(&code, deed, &file))]);
+        let view = naming(&[("plugin/reads", auditor(&file))]);
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
@@ -334,8 +348,27 @@ fn what_rules_logged_is_told_or_said_to_be_lost_to_the_last_packet() {
 }
 
 #[test]
-fn an_auditor_that_traps_lets_nothing_out_and_what_it_kept_back_is_counted() {
-    flood("trap", |flows, lost, text| {
+fn an_auditor_that_traps_or_gives_too_few_outcomes_costs_no_event() {
+    for deed in ["trap", "too-few", "too-many", "much"] {
+        flood(deed, move |flows, lost, text| {
+            assert_eq!(flows.len() as u64 + lost, 2000, "{deed}");
+            assert!(!flows.is_empty(), "{deed}");
+            let lines = text.matches("\"ruleId\":\"00000000000000ff\"").count();
+            assert_eq!(lines, flows.len(), "{deed}");
+        });
+    }
+}
+
+#[test]
+fn an_auditor_that_withholds_lets_nothing_out_while_it_fails_and_that_is_counted() {
+    // No call of it ends with so little fuel.
+    let starved = |file: &Path| {
+        let mut plugin = auditor(&bytes("redact"), "", file);
+        plugin.settings = "{\"label\":\"private\"}".to_owned();
+        plugin.fuel = 1;
+        plugin
+    };
+    flooded(bytes("redact"), starved, |flows, lost, text| {
         assert_eq!((flows.len(), lost), (0, 2000));
         assert_eq!(text, "");
     });

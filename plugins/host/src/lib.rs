@@ -48,7 +48,7 @@ pub use engine::{Host, HostConfig, HostError};
 pub use fault::{Fault, FaultKind};
 pub use health::{BackOff, Condition};
 pub use limits::{Budget, Ceilings, Limits};
-pub use manifest::{KeyPart, Manifest};
+pub use manifest::{KeyPart, Manifest, OnFault};
 pub use matcher::{Answer, EndpointId, InterfaceId, Matcher, Packet, RuleId, Way};
 pub use plugin::Plugin;
 pub use problem::{Problem, SettingsError};

@@ -49,6 +49,20 @@ pub struct AuditorFacts {
     /// Seconds between calls of `flush`; `None`: only at the end.
     #[serde(default)]
     pub flush_seconds: Option<u32>,
+    /// What becomes of the events of a call that faults.
+    #[serde(default)]
+    pub on_fault: OnFault,
+}
+
+/// What becomes of events that an auditor gave no outcome for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum OnFault {
+    /// They go on as they are.
+    #[default]
+    Keep,
+    /// They go no further and are counted as lost: for auditors that blank what must not leave the host.
+    Withhold,
 }
 
 /// Limits that an author asks for. See [`crate::Limits::granted`].
@@ -145,6 +159,9 @@ mod tests {
         .expect("fits");
         assert_eq!(manifest.matcher.remember_by, [KeyPart::SourceAddress]);
         assert_eq!(manifest.limits.memory_mib, Some(4));
+        assert_eq!(manifest.auditor.on_fault, OnFault::Keep);
+        let guards = Manifest::parse(b"name: x\nversion: '1'\nauditor: {onFault: withhold}\n");
+        assert_eq!(guards.expect("fits").auditor.on_fault, OnFault::Withhold);
     }
 
     #[test]
@@ -159,6 +176,7 @@ mod tests {
             "name: x\nversion: '1'\nmatcher: {rememberBy: [moon]}",
             "name: x\nversion: '1'\nsinks: ['/etc/passwd']",
             "name: x\nversion: '1'\nauditor: {flushSeconds: 0}",
+            "name: x\nversion: '1'\nauditor: {onFault: discard}",
             "\u{0}",
         ] {
             assert!(Manifest::parse(text.as_bytes()).is_err(), "{text}");
