@@ -36,6 +36,8 @@ pub struct Remembered {
     pub destination: IpAddr,
     /// One with ports.
     pub protocol: Protocol,
+    /// Source port, where the set tells flows apart by it.
+    pub source_port: Option<u16>,
     /// Destination port.
     pub port: u16,
     /// For how long, at least a millisecond.
@@ -102,19 +104,26 @@ impl Volatile {
     /// [`PutError::Absent`] when a condition is no longer asked; else what the kernel says.
     pub fn remember(&mut self, answers: &[Remembered]) -> Result<(), PutError> {
         let put = |answer: &'_ Remembered| {
-            let shape = if answer.source.is_ipv4() {
-                Shape::Flow4
-            } else {
-                Shape::Flow6
-            };
             let Remembered {
                 source,
                 destination,
                 protocol,
+                source_port,
                 port,
                 ..
             } = *answer;
-            (shape, Value::Flow(source, destination, protocol, port))
+            let (flow, socket) = if source.is_ipv4() {
+                (Shape::Flow4, Shape::Socket4)
+            } else {
+                (Shape::Flow6, Shape::Socket6)
+            };
+            match source_port {
+                None => (flow, Value::Flow(source, destination, protocol, port)),
+                Some(from) => {
+                    let value = Value::Socket(source, destination, protocol, from, port);
+                    (socket, value)
+                }
+            }
         };
         let puts: Vec<Put<'_>> = answers
             .iter()

@@ -145,10 +145,16 @@ pub mod names {
     pub const MATCH: [&str; 2] = ["match4_", "match6_"];
     /// The same, of flows for which it does not.
     pub const NO_MATCH: [&str; 2] = ["nomatch4_", "nomatch6_"];
+    /// Those of [`MATCH`] whose flows are told apart by source port, too.
+    pub const SOCKET_MATCH: [&str; 2] = ["match4s_", "match6s_"];
+    /// Those of [`NO_MATCH`] whose flows are told apart by source port, too.
+    pub const SOCKET_NO_MATCH: [&str; 2] = ["nomatch4s_", "nomatch6s_"];
 
     /// Whether a set of this name is volatile, if it is ours.
     pub fn is_volatile(name: &str) -> bool {
-        let mut remembered = MATCH.into_iter().chain(NO_MATCH);
+        let mut remembered = [MATCH, NO_MATCH, SOCKET_MATCH, SOCKET_NO_MATCH]
+            .into_iter()
+            .flatten();
         name == PLUGIN_ALIVE || remembered.any(|prefix| name.starts_with(prefix))
     }
 }

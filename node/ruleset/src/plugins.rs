@@ -32,6 +32,15 @@ pub const QUEUE_BASE: u16 = 7600;
 /// The group that denials and log rules are logged to while the view has an auditor.
 pub const AUDIT_GROUP: u16 = 7600;
 
+/// What packets have in common that get the same remembered answer, beside protocol, addresses and destination port.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Alike {
+    /// Nothing: every flow from one address to the other's port.
+    Flow,
+    /// The source port: one socket's.
+    Socket,
+}
+
 /// A condition of a class, and its bits.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Question {
@@ -75,8 +84,13 @@ impl Question {
     }
 
     /// The volatile set of flows for which the condition holds, or does not. Only protocols with ports have flows there.
-    pub fn remembered(&self, family: Family, holds: bool) -> SetName {
-        let [v4, v6] = if holds { names::MATCH } else { names::NO_MATCH };
+    pub fn remembered(&self, family: Family, alike: Alike, holds: bool) -> SetName {
+        let [v4, v6] = match (alike, holds) {
+            (Alike::Flow, true) => names::MATCH,
+            (Alike::Flow, false) => names::NO_MATCH,
+            (Alike::Socket, true) => names::SOCKET_MATCH,
+            (Alike::Socket, false) => names::SOCKET_NO_MATCH,
+        };
         let prefix = match family {
             Family::V4 => v4,
             Family::V6 => v6,

@@ -253,6 +253,13 @@ impl fmt::Display for Looked {
                 );
                 write!(f, "{from} . {to} . meta l4proto . th dport")
             }
+            Key::Socket(family) => {
+                let (from, to) = (
+                    address(family, End::Source),
+                    address(family, End::Destination),
+                );
+                write!(f, "{from} . {to} . meta l4proto . th sport . th dport")
+            }
         }
     }
 }
@@ -333,6 +340,8 @@ const fn shape(shape: Shape) -> &'static str {
         Shape::InterfaceAddress6 => "ifname . ipv6_addr",
         Shape::Flow4 => "ipv4_addr . ipv4_addr . inet_proto . inet_service",
         Shape::Flow6 => "ipv6_addr . ipv6_addr . inet_proto . inet_service",
+        Shape::Socket4 => "ipv4_addr . ipv4_addr . inet_proto . inet_service . inet_service",
+        Shape::Socket6 => "ipv6_addr . ipv6_addr . inet_proto . inet_service . inet_service",
         Shape::Position => "ipv6_addr . ipv6_addr . ipv6_addr . ipv6_addr",
     }
 }

@@ -15,7 +15,7 @@ use palisade_policy::{
     plugin::{Answer, PluginKind},
     rule::{Family, Protocol},
 };
-use palisade_ruleset::plugins::{Question, Questions};
+use palisade_ruleset::plugins::{Alike, Question, Questions};
 use std::{
     collections::HashMap,
     num::NonZeroU32,
@@ -62,8 +62,8 @@ struct Seat {
     matcher: Matcher,
     /// Payload that the resource lets it see.
     payload: usize,
-    /// Whether flows with equal addresses, protocol and destination port get equal answers.
-    rememberable: bool,
+    /// Which packets get equal answers, as far as the kernel can tell; absent: it cannot.
+    alike: Option<Alike>,
 }
 
 /// What came of asking.
@@ -172,7 +172,7 @@ impl Judge {
         let by = &configured.plugin().manifest().matcher.remember_by;
         self.seats.push(Seat {
             id: id.clone(),
-            rememberable: by.iter().all(|part| is_of_flow(*part)),
+            alike: alike(by),
             payload: payload.into(),
             matcher,
             configured,
@@ -199,8 +199,8 @@ impl Seat {
                 return Answer::Failed;
             }
         };
-        if let Some(seconds) = seconds.filter(|_| self.rememberable) {
-            remember.extend(remembered(question, holds, headers, seconds));
+        if let (Some(seconds), Some(alike)) = (seconds, self.alike) {
+            remember.extend(remembered(question, alike, holds, headers, seconds));
         }
         if holds {
             Answer::Match
@@ -210,20 +210,24 @@ impl Seat {
     }
 }
 
-/// Whether the kernel's memory of answers tells packets apart by it.
-fn is_of_flow(part: KeyPart) -> bool {
-    match part {
+/// The coarsest of the kernel's memories that tells packets apart wherever the manifest does. Absent where none does, and
+/// where the manifest names nothing: then answers are not remembered.
+fn alike(by: &[KeyPart]) -> Option<Alike> {
+    let all = by.iter().map(|part| match part {
         KeyPart::SourceAddress
         | KeyPart::DestinationAddress
         | KeyPart::DestinationPort
-        | KeyPart::Protocol => true,
-        KeyPart::SourcePort | KeyPart::InInterface | KeyPart::OutInterface => false,
-    }
+        | KeyPart::Protocol => Some(Alike::Flow),
+        KeyPart::SourcePort => Some(Alike::Socket),
+        KeyPart::InInterface | KeyPart::OutInterface => None,
+    });
+    all.collect::<Option<Vec<_>>>()?.into_iter().max()
 }
 
 /// What the kernel is to remember; of protocols with ports only.
 fn remembered(
     question: &Question,
+    alike: Alike,
     holds: bool,
     headers: &Headers<'_>,
     seconds: NonZeroU32,
@@ -236,10 +240,14 @@ fn remembered(
         Family::V6
     };
     whole.then(|| Remembered {
-        set: question.remembered(family, holds),
+        set: question.remembered(family, alike, holds),
         source: headers.source,
         destination: headers.destination,
         protocol,
+        source_port: match alike {
+            Alike::Flow => None,
+            Alike::Socket => Some(headers.source_port),
+        },
         port: headers.destination_port,
         lifetime: Duration::from_secs(seconds.get().into()),
     })

@@ -208,6 +208,22 @@ impl Daemon {
     }
 }
 
+/// Elements of sets of remembered answers, of one prefix.
+fn remembered(prefix: &str) -> usize {
+    let listed = nft(&["-j", "list", "ruleset"]);
+    let listed: serde_json::Value = serde_json::from_str(&listed).expect("JSON");
+    let objects = listed["nftables"].as_array().expect("a list").iter();
+    let sets = objects.map(|object| &object["set"]);
+    let named = |set: &&serde_json::Value| {
+        let name = set["name"].as_str();
+        name.is_some_and(|name| name.starts_with(prefix))
+    };
+    let elements = sets.filter(named).map(|set| &set["elem"]);
+    elements
+        .filter_map(|elements| elements.as_array().map(Vec::len))
+        .sum()
+}
+
 fn alive() -> bool {
     nft(&["list", "set", "inet", "palisade", "plugin_alive"]).contains("elements")
 }
@@ -461,6 +477,44 @@ fn failure_policies_hold_while_the_daemon_is_stopped_or_killed_and_end_with_it()
         let _again = Process::start(state.path());
         until("answering", answers).await;
         the_other_plugin_is_well("started again");
+    });
+}
+
+#[test]
+fn a_socket_that_asked_is_answered_by_the_kernel_and_another_is_asked_about() {
+    with_daemon(|state| async move {
+        let daemon = Daemon::start(state.path()).await;
+        let mut view = asking("nothing");
+        let settings = DNS.replace(":0", ":60");
+        for policy in view.policies.values_mut() {
+            for rule in &mut Arc::make_mut(policy).ingress {
+                if let Some(condition) = &mut rule.matches.plugin
+                    && condition.plugin == "plugin/dns-suffix".into()
+                {
+                    condition.settings.clone_from(&settings);
+                }
+            }
+        }
+        daemon.apply(None, &view, 1).await;
+        daemon.plugins_ready(2).await;
+        until("alive", alive).await;
+        for (address, prefix) in LOOPBACK.into_iter().zip(["match4s_", "match6s_"]) {
+            let server = UdpSocket::bind(SocketAddr::new(address, 53)).expect("bound");
+            server.set_read_timeout(Some(SHORT)).expect("set");
+            let client = || UdpSocket::bind(SocketAddr::new(address, 0)).expect("bound");
+            let heard = |from: &UdpSocket, name: &str| {
+                from.send_to(&query(name), (address, 53)).expect("sent");
+                server.recv(&mut [0; 512]).is_ok()
+            };
+            let asked = client();
+            assert!(!heard(&asked, "www.denied.example"));
+            until("remembered", || remembered(prefix) == 1).await;
+            // Its answer stands; the next socket's is its own.
+            assert!(!heard(&asked, "www.denied.example"));
+            assert!(heard(&client(), "www.other.example"));
+            assert!(!heard(&client(), "www.denied.example"));
+        }
+        daemon.stop().await;
     });
 }
 

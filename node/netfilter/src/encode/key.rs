@@ -136,6 +136,20 @@ pub(crate) fn key(shape: Shape, value: &Value) -> Result<Key, Unfit> {
             key.push(&[protocol.0]);
             key.push(&port.to_be_bytes());
         }
+        (
+            Shape::Socket4,
+            Value::Socket(source @ IpAddr::V4(_), destination @ IpAddr::V4(_), protocol, from, to),
+        )
+        | (
+            Shape::Socket6,
+            Value::Socket(source @ IpAddr::V6(_), destination @ IpAddr::V6(_), protocol, from, to),
+        ) => {
+            key.push(&octets(*source));
+            key.push(&octets(*destination));
+            key.push(&[protocol.0]);
+            key.push(&from.to_be_bytes());
+            key.push(&to.to_be_bytes());
+        }
         (Shape::Position, Value::Position(bytes)) => key.push(bytes.as_slice()),
         _ => return Err(Unfit::Shape),
     }
@@ -173,6 +187,8 @@ pub(crate) fn value_of(shape: Shape, key: &[u8]) -> Option<Value> {
         Shape::InterfaceAddress6 => Value::InterfaceAddress(interface()?, v6(16)?),
         Shape::Flow4 => Value::Flow(v4(0)?, v4(4)?, protocol(8)?, port(12)?),
         Shape::Flow6 => Value::Flow(v6(0)?, v6(16)?, protocol(32)?, port(36)?),
+        Shape::Socket4 => Value::Socket(v4(0)?, v4(4)?, protocol(8)?, port(12)?, port(16)?),
+        Shape::Socket6 => Value::Socket(v6(0)?, v6(16)?, protocol(32)?, port(36)?, port(40)?),
         Shape::Position => Value::Position(Box::new(key.try_into().ok()?)),
     })
 }

@@ -32,7 +32,7 @@ mod datatype {
 }
 
 /// All shapes.
-const SHAPES: [Shape; 14] = [
+const SHAPES: [Shape; 16] = [
     Shape::Interface,
     Shape::Address4,
     Shape::Address6,
@@ -46,6 +46,8 @@ const SHAPES: [Shape; 14] = [
     Shape::InterfaceAddress6,
     Shape::Flow4,
     Shape::Flow6,
+    Shape::Socket4,
+    Shape::Socket6,
     Shape::Position,
 ];
 
@@ -73,6 +75,16 @@ const fn form(shape: Shape) -> Form {
         Shape::InterfaceAddress6 => of(IFNAME << 6 | IPV6, 32, 2),
         Shape::Flow4 => of(IPV4 << 18 | IPV4 << 12 | PROTOCOL << 6 | SERVICE, 16, 2),
         Shape::Flow6 => of(IPV6 << 18 | IPV6 << 12 | PROTOCOL << 6 | SERVICE, 40, 2),
+        Shape::Socket4 => of(
+            IPV4 << 24 | IPV4 << 18 | PROTOCOL << 12 | SERVICE << 6 | SERVICE,
+            20,
+            2,
+        ),
+        Shape::Socket6 => of(
+            IPV6 << 24 | IPV6 << 18 | PROTOCOL << 12 | SERVICE << 6 | SERVICE,
+            44,
+            2,
+        ),
         Shape::Position => of(IPV6 << 18 | IPV6 << 12 | IPV6 << 6 | IPV6, 64, 2),
     }
 }

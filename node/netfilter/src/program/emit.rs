@@ -256,6 +256,16 @@ fn load_key(key: Key, program: &mut Vec<Instruction>) {
                 port(End::Destination, 2 * next + 1),
             ]);
         }
+        Key::Socket(family) => {
+            let next = address_length(family) / 4;
+            program.extend([
+                address(family, End::Source, 0),
+                address(family, End::Destination, next),
+                meta(load::META_L4PROTO, 2 * next),
+                port(End::Source, 2 * next + 1),
+                port(End::Destination, 2 * next + 2),
+            ]);
+        }
     }
 }
 

@@ -287,6 +287,13 @@ fn key(loads: &[Instruction]) -> Option<Key> {
             Meta { .. },
             Payload { .. },
         ] => Key::Flow(address_end(*offset)?.0),
+        [
+            Payload { offset, .. },
+            Payload { .. },
+            Meta { .. },
+            Payload { .. },
+            Payload { .. },
+        ] => Key::Socket(address_end(*offset)?.0),
         _ => return None,
     })
 }

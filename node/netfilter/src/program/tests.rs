@@ -30,6 +30,7 @@ fn key() -> impl Strategy<Value = Key> {
         Just(Key::Protocol),
         Just(Key::Family),
         family().prop_map(Key::Flow),
+        family().prop_map(Key::Socket),
         end().prop_map(Key::Port),
         end().prop_map(Key::ProtocolPort),
         (family(), end()).prop_map(|(family, end)| Key::AddressProtocolPort(family, end)),

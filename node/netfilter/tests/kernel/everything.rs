@@ -264,6 +264,8 @@ fn lookups() -> Vec<Rule> {
     rules.push(lookup(Key::Family, names::PLUGIN_ALIVE, false, vec![]));
     rules.push(lookup(Key::Flow(Family::V4), "match4_1", false, v4()));
     rules.push(lookup(Key::Flow(Family::V6), "match6_1", true, v6()));
+    rules.push(lookup(Key::Socket(Family::V4), "match4s_1", true, v4()));
+    rules.push(lookup(Key::Socket(Family::V6), "match6s_1", false, v6()));
     rules
 }
 
@@ -391,6 +393,8 @@ fn sets() -> BTreeMap<SetName, Arc<Set>> {
     set(names::PLUGIN_ALIVE, Shape::Family, false, vec![]);
     set("match4_1", Shape::Flow4, false, vec![]);
     set("match6_1", Shape::Flow6, false, vec![]);
+    set("match4s_1", Shape::Socket4, false, vec![]);
+    set("match6s_1", Shape::Socket6, false, vec![]);
     let position = Value::position(&position(7));
     set(
         names::POSITION,

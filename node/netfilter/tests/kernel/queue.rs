@@ -103,6 +103,8 @@ fn ruleset(rules: Vec<Rule>) -> Ruleset {
             set(names::PLUGIN_ALIVE, Shape::Family),
             set("match4_1", Shape::Flow4),
             set("match6_1", Shape::Flow6),
+            set("match4s_1", Shape::Socket4),
+            set("match6s_1", Shape::Socket6),
         ]),
         maps: BTreeMap::new(),
     };
@@ -123,6 +125,16 @@ fn asking() -> Ruleset {
         rule([
             Expression::Family(Family::V6),
             member(Key::Flow(Family::V6), "match6_1"),
+            verdict(Nft::Accept),
+        ]),
+        rule([
+            Expression::Family(Family::V4),
+            member(Key::Socket(Family::V4), "match4s_1"),
+            verdict(Nft::Accept),
+        ]),
+        rule([
+            Expression::Family(Family::V6),
+            member(Key::Socket(Family::V6), "match6s_1"),
             verdict(Nft::Accept),
         ]),
         rule([
@@ -256,6 +268,7 @@ fn a_remembered_answer_spares_the_queue() {
             source: ip(address),
             destination: ip(address),
             protocol: Protocol::UDP,
+            source_port: None,
             port: 53,
             lifetime: LONG,
         };
@@ -266,6 +279,33 @@ fn a_remembered_answer_spares_the_queue() {
         assert!(!leaves("127.0.0.2", 53));
         let gone = volatile.remember(&[flow("match4_2", "127.0.0.1")]);
         assert!(matches!(gone, Err(PutError::Absent)), "{gone:?}");
+    });
+}
+
+#[test]
+fn an_answer_remembered_for_a_socket_is_no_other_sockets() {
+    alone(|mut kernel| {
+        start(&mut kernel, &asking());
+        let mut volatile = Volatile::open().expect("a socket");
+        for (set, address) in [("match4s_1", "127.0.0.1"), ("match6s_1", "::1")] {
+            let address = ip(address);
+            let open = || UdpSocket::bind((address, 0)).expect("bound");
+            let (known, other) = (open(), open());
+            let port = known.local_addr().expect("bound").port();
+            let answer = Remembered {
+                set: SetName::new(set),
+                source: address,
+                destination: address,
+                protocol: Protocol::UDP,
+                source_port: Some(port),
+                port: 53,
+                lifetime: LONG,
+            };
+            volatile.remember(&[answer]).expect("remembered");
+            let sends = |socket: &UdpSocket| socket.send_to(b"asks", (address, 53)).is_ok();
+            assert!(sends(&known), "{address}");
+            assert!(!sends(&other), "{address}");
+        }
     });
 }
 

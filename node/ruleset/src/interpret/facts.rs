@@ -215,6 +215,13 @@ impl Facts {
                 self.protocol,
                 self.port(End::Destination)?,
             ),
+            Key::Socket(family) => Value::Socket(
+                self.address(family, End::Source)?,
+                self.address(family, End::Destination)?,
+                self.protocol,
+                self.port(End::Source)?,
+                self.port(End::Destination)?,
+            ),
         })
     }
 }

@@ -77,6 +77,8 @@ pub enum Key {
     InterfaceAddress(Side, Family, End),
     /// `ip saddr . ip daddr . meta l4proto . th dport`: `Flow4`, or 6.
     Flow(Family),
+    /// `ip saddr . ip daddr . meta l4proto . th sport . th dport`: `Socket4`, or 6.
+    Socket(Family),
 }
 
 /// One expression of a rule.

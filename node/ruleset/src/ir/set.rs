@@ -32,6 +32,11 @@ pub enum Shape {
     Flow4,
     /// `ipv6_addr . ipv6_addr . inet_proto . inet_service`; volatile.
     Flow6,
+    /// `ipv4_addr . ipv4_addr . inet_proto . inet_service . inet_service`: source, destination, protocol, source port,
+    /// destination port; volatile.
+    Socket4,
+    /// `ipv6_addr . ipv6_addr . inet_proto . inet_service . inet_service`; volatile.
+    Socket6,
     /// `ipv6_addr . ipv6_addr . ipv6_addr . ipv6_addr`: epoch, both halves of the digest, revision (big-endian, in the
     /// last 8 of 16 bytes). Carries the position that the kernel enforces; never looked up.
     Position,
@@ -41,7 +46,10 @@ impl Shape {
     /// Whether elements have a time-out, and are written by a running daemon beside all plans. As far as plans,
     /// comparisons and read-backs go such a set has no elements.
     pub const fn is_volatile(self) -> bool {
-        matches!(self, Self::Family | Self::Flow4 | Self::Flow6)
+        matches!(
+            self,
+            Self::Family | Self::Flow4 | Self::Flow6 | Self::Socket4 | Self::Socket6
+        )
     }
 }
 
@@ -66,6 +74,8 @@ pub enum Value {
     InterfaceAddress(IfName, IpAddr),
     /// Source, destination, protocol and destination port; the addresses are of one family.
     Flow(IpAddr, IpAddr, Protocol, u16),
+    /// Source, destination, protocol, source port and destination port; the addresses are of one family.
+    Socket(IpAddr, IpAddr, Protocol, u16, u16),
     /// A position, as 64 bytes in the order of [`Shape::Position`].
     Position(Box<[u8; 64]>),
 }

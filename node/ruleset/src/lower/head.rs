@@ -16,7 +16,7 @@
 use super::{Lowering, Queueing, part::immutable, part::ports_test, rule};
 use crate::{
     ir::{End, Expression, Key, Rule, Set, SetName, Shape, Verdict, names},
-    plugins::{Question, Questions, has_matchers},
+    plugins::{Alike, Question, Questions, has_matchers},
     stage::Dispatch,
 };
 use palisade_policy::{
@@ -176,20 +176,25 @@ impl Lowering<'_> {
                     value: 0,
                 }]));
             }
-            for (holds, answer) in [(true, Answer::Match), (false, Answer::NoMatch)] {
-                let set = self.remembered(question, family, holds);
-                let bits = question.bits(answer);
-                rules.push(rule([
-                    Expression::Lookup {
-                        key: Key::Flow(family),
-                        set,
-                        not: false,
-                    },
-                    Expression::SetMark {
-                        mask: stage | bits,
-                        value: evaluated | bits,
-                    },
-                ]));
+            for alike in [Alike::Flow, Alike::Socket] {
+                for (holds, answer) in [(true, Answer::Match), (false, Answer::NoMatch)] {
+                    let set = self.remembered(question, family, alike, holds);
+                    let bits = question.bits(answer);
+                    rules.push(rule([
+                        Expression::Lookup {
+                            key: match alike {
+                                Alike::Flow => Key::Flow(family),
+                                Alike::Socket => Key::Socket(family),
+                            },
+                            set,
+                            not: false,
+                        },
+                        Expression::SetMark {
+                            mask: stage | bits,
+                            value: evaluated | bits,
+                        },
+                    ]));
+                }
             }
             let unknown = Expression::Mark {
                 mask: stage,
@@ -202,11 +207,19 @@ impl Lowering<'_> {
         immutable(&mut self.table, "known", dispatch.name, rules)
     }
 
-    fn remembered(&mut self, question: &Question, family: Family, holds: bool) -> SetName {
-        let name = question.remembered(family, holds);
-        let shape = match family {
-            Family::V4 => Shape::Flow4,
-            Family::V6 => Shape::Flow6,
+    fn remembered(
+        &mut self,
+        question: &Question,
+        family: Family,
+        alike: Alike,
+        holds: bool,
+    ) -> SetName {
+        let name = question.remembered(family, alike, holds);
+        let shape = match (alike, family) {
+            (Alike::Flow, Family::V4) => Shape::Flow4,
+            (Alike::Flow, Family::V6) => Shape::Flow6,
+            (Alike::Socket, Family::V4) => Shape::Socket4,
+            (Alike::Socket, Family::V6) => Shape::Socket6,
         };
         self.volatile(&name, shape);
         name

@@ -22,6 +22,10 @@ pub(super) fn text(value: &Value) -> String {
         Value::Flow(source, destination, protocol, port) => {
             format!("{source} . {destination} . {} . {port}", name(*protocol))
         }
+        Value::Socket(source, destination, protocol, from, to) => {
+            let protocol = name(*protocol);
+            format!("{source} . {destination} . {protocol} . {from} . {to}")
+        }
         Value::Position(bytes) => super::position(bytes),
     }
 }

@@ -23,7 +23,7 @@ use palisade_ruleset::{
     ir::{Element, Expression, Rule, Ruleset, SetName, TableName, Value, names},
     lower::{LowerCache, Lowered, lower, lower_without_queue},
     lower_change,
-    plugins::{Asking, Marks},
+    plugins::{Alike, Asking, Marks},
 };
 use proptest::{
     collection::vec, prelude::*, sample::Index, strategy::ValueTree, test_runner::TestRunner,
@@ -34,33 +34,40 @@ fn lowered(view: &View) -> Lowered {
     lower(view, &worlds::environment(), None, &mut LowerCache::new())
 }
 
-/// With every answer that there is remembered for the packet's flow.
+/// With every answer that there is remembered for the packet's flow, or its socket.
 fn remembering(lowered: &Lowered, packet: &Packet) -> Ruleset {
     let mut ruleset = lowered.ruleset.clone();
-    let Some(port) = packet
-        .destination_port
-        .filter(|_| packet.protocol.has_ports())
-    else {
+    let (Some(from), Some(port), true) = (
+        packet.source_port,
+        packet.destination_port,
+        packet.protocol.has_ports(),
+    ) else {
         return ruleset;
     };
     let (source, destination) = (packet.source, packet.destination);
     let flow = Value::Flow(source, destination, packet.protocol, port);
+    let socket = Value::Socket(source, destination, packet.protocol, from, port);
     let family = if source.is_ipv4() {
         palisade_policy::rule::Family::V4
     } else {
         palisade_policy::rule::Family::V6
     };
     let main = ruleset.tables.get_mut(&TableName::Main).expect("a table");
-    for question in lowered.asking.all() {
+    for (number, question) in lowered.asking.all().enumerate() {
         let holds = match packet.answers.get(&question.condition) {
             Some(Answer::Match) => true,
             Some(Answer::NoMatch) => false,
             Some(Answer::Failed) | None => continue,
         };
-        let name = question.remembered(family, holds);
+        let (alike, value) = if number % 2 == 0 {
+            (Alike::Flow, &flow)
+        } else {
+            (Alike::Socket, &socket)
+        };
+        let name = question.remembered(family, alike, holds);
         if let Some(set) = main.sets.get_mut(&name) {
             let set = Arc::make_mut(set);
-            set.elements.insert(Element::single(flow.clone()));
+            set.elements.insert(Element::single(value.clone()));
         }
     }
     ruleset
