@@ -224,7 +224,9 @@ impl Walk<'_> {
             }
             IpAddr::V4(v4) => {
                 let everyone = IpAddr::V4(std::net::Ipv4Addr::BROADCAST);
-                v4.is_unspecified() && packet.protocol == 17 && packet.destination == everyone
+                // As it arrived: nothing is translated yet.
+                let destination = packet.untranslated().destination;
+                v4.is_unspecified() && packet.protocol == 17 && destination == everyone
             }
         };
         if is_link {
