@@ -9,10 +9,12 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 mod endpoint;
+mod plugin;
 mod policy;
 mod settings;
 
 pub use endpoint::{HostEndpoint, NamedPort, NetworkSet, WorkloadEndpoint, WorkloadPort};
+pub use plugin::{Plugin, PluginCondition};
 pub use policy::{
     Action, Direction, Entity, Icmp, Policy, Port, Profile, Protocol, Rule, ServiceAccounts, Tier,
 };
@@ -68,6 +70,7 @@ pub enum Body {
     NetworkSet(NetworkSet),
     FelixConfiguration(Felix),
     PalisadeConfiguration(Palisade),
+    Plugin(Plugin),
     Node(Empty),
 }
 
@@ -77,10 +80,17 @@ pub enum Body {
 pub struct Empty {}
 
 impl Document {
-    /// A resource; the API group follows from the kind.
+    /// A resource; the API group follows from the kind, and from rules that only one group has.
     pub fn new(name: &str, body: Body) -> Self {
-        let group = match body {
-            Body::PalisadeConfiguration(_) => "palisade.dev/v1",
+        let asks = |spec: &Policy| {
+            spec.ingress
+                .iter()
+                .chain(&spec.egress)
+                .any(|r| r.plugin.is_some())
+        };
+        let group = match &body {
+            Body::PalisadeConfiguration(_) | Body::Plugin(_) => "palisade.dev/v1",
+            Body::GlobalNetworkPolicy(spec) if asks(spec) => "palisade.dev/v1",
             _ => "projectcalico.org/v3",
         };
         Self {
@@ -122,6 +132,7 @@ impl Document {
             Body::NetworkSet(_) => "NetworkSet",
             Body::FelixConfiguration(_) => "FelixConfiguration",
             Body::PalisadeConfiguration(_) => "PalisadeConfiguration",
+            Body::Plugin(_) => "Plugin",
             Body::Node(_) => "Node",
         }
     }

@@ -6,6 +6,7 @@
 mod endpoint;
 mod list;
 mod path;
+mod plugin;
 mod policy;
 mod rule;
 mod settings;
@@ -142,6 +143,7 @@ pub struct Oracle {
     tiers: Vec<policy::KnownTier>,
     profiles: BTreeMap<String, crate::document::Profile>,
     machine: crate::document::Machine,
+    matchers: BTreeMap<String, Option<String>>,
 }
 
 impl Oracle {
@@ -154,6 +156,7 @@ impl Oracle {
             tiers: policy::tiers(world),
             profiles: endpoint::profiles(world),
             machine: world.machine.clone(),
+            matchers: plugin::matchers(world),
         }
     }
 

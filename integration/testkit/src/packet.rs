@@ -1,7 +1,7 @@
 //! A packet, and the way it takes through the machine.
 
 use serde::{Deserialize, Serialize};
-use std::net::IpAddr;
+use std::{collections::BTreeMap, net::IpAddr};
 
 /// The way of a packet, by interfaces.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
@@ -44,6 +44,9 @@ pub struct Packet {
     pub tracking: Tracking,
     /// Destination and port before translation, where there was one.
     pub translated: Option<(IpAddr, Option<u16>)>,
+    /// What plugins say, by question; what is not there gets no answer.
+    #[serde(default)]
+    pub answers: BTreeMap<String, bool>,
 }
 
 impl Packet {

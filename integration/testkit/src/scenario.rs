@@ -117,8 +117,8 @@ impl Case {
         }
         let _ = write!(
             probe,
-            ", note: '{:?}, {:?}, translated from {:?}'}}",
-            packet.way, packet.tracking, packet.translated
+            ", note: '{:?}, {:?}, translated from {:?}, plugins say {:?}'}}",
+            packet.way, packet.tracking, packet.translated, packet.answers
         );
         probe
     }

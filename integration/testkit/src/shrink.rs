@@ -167,6 +167,11 @@ fn smaller_packets(packet: &Packet) -> Vec<Packet> {
         new.tracking = Tracking::New;
         all.push(new);
     }
+    for question in packet.answers.keys() {
+        let mut unanswered = packet.clone();
+        unanswered.answers.remove(question);
+        all.push(unanswered);
+    }
     all
 }
 

@@ -1,6 +1,6 @@
 //! Policies, rules, tiers and profiles.
 
-use super::{Labels, MaybeSelector, absent};
+use super::{Labels, MaybeSelector, PluginCondition, absent};
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
@@ -73,6 +73,8 @@ pub struct Rule {
     pub source: Entity,
     #[serde(default, skip_serializing_if = "absent")]
     pub destination: Entity,
+    #[serde(default, skip_serializing_if = "absent")]
+    pub plugin: Option<PluginCondition>,
 }
 
 impl Rule {
@@ -87,6 +89,7 @@ impl Rule {
             not_icmp: None,
             source: Entity::default(),
             destination: Entity::default(),
+            plugin: None,
         }
     }
 }

@@ -8,7 +8,7 @@ use super::pools::{
 use super::{pools, rules, selectors};
 use crate::document::{
     Body, Direction, Document, Empty, Exemptions, Failsafe, Felix, HostEndpoint, Labels, NamedPort,
-    NetworkSet, Palisade, Policy, Profile, Protocol, Tier, WorkloadEndpoint, WorkloadPort,
+    NetworkSet, Palisade, Plugin, Policy, Profile, Protocol, Tier, WorkloadEndpoint, WorkloadPort,
 };
 
 /// A world's worth of resources; some share an identity.
@@ -39,6 +39,7 @@ pub(super) fn documents(dice: &mut Dice) -> Vec<Document> {
     if dice.chance(25) {
         add(dice, 1, palisade);
     }
+    all.extend(plugins(dice));
     all
 }
 
@@ -256,6 +257,10 @@ fn policy(dice: &mut Dice) -> Document {
             ..Policy::default()
         };
     }
+    if is_global && !is_staged && !spec.do_not_track && !spec.pre_dnat && dice.chance(60) {
+        rules::asking(dice, &mut spec.ingress);
+        rules::asking(dice, &mut spec.egress);
+    }
     let body = match (is_global, is_staged) {
         (true, false) => Body::GlobalNetworkPolicy(spec),
         (true, true) => Body::StagedGlobalNetworkPolicy(spec),
@@ -268,6 +273,28 @@ fn policy(dice: &mut Dice) -> Document {
         true => document,
         false => document.within(namespace(dice)),
     }
+}
+
+/// Two matchers, one with a failure policy, and sometimes an auditor, which no rule can ask.
+fn plugins(dice: &mut Dice) -> Vec<Document> {
+    let kinds = [
+        ("m1", "matcher", Some("allow"), 90),
+        ("m2", "matcher", None, 90),
+        ("reader", "auditor", None, 15),
+    ];
+    let mut all = Vec::new();
+    for (number, (name, kind, on_failure, percent)) in (1..).zip(kinds) {
+        if dice.chance(percent) {
+            let spec = Plugin {
+                kind: kind.to_owned(),
+                digest: format!("sha256:{number:064x}"),
+                size: 1,
+                on_failure: on_failure.map(str::to_owned),
+            };
+            all.push(Document::new(name, Body::Plugin(spec)));
+        }
+    }
+    all
 }
 
 fn list(dice: &mut Dice, spec: &mut Policy) {

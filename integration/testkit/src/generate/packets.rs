@@ -2,10 +2,13 @@
 
 use super::dice::Dice;
 use super::pools::{ADDRESSES_4, ADDRESSES_6, PORTS, address};
-use crate::document::{Body, Entity, Icmp, Port, Protocol, Rule, World};
+use crate::document::{Body, Entity, Icmp, PluginCondition, Port, Protocol, Rule, World};
 use crate::packet::{Packet, Tracking, Way};
 use ipnet::IpNet;
-use std::net::IpAddr;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+};
 
 /// So many packets for a world.
 pub fn packets(world: &World, dice: &mut Dice, count: usize) -> Vec<Packet> {
@@ -22,6 +25,7 @@ struct Target<'a> {
     rules: Vec<&'a Rule>,
     servers: &'a [std::net::SocketAddr],
     workloads: Vec<(&'a str, Vec<IpAddr>)>,
+    questions: BTreeSet<String>,
 }
 
 impl<'a> Target<'a> {
@@ -35,10 +39,13 @@ impl<'a> Target<'a> {
             rules: Vec::new(),
             servers: &machine.control_plane,
             workloads: Vec::new(),
+            questions: BTreeSet::new(),
         };
         for document in &world.documents {
             target.add(&document.body);
         }
+        let asked = target.rules.iter().filter_map(|r| r.plugin.as_ref());
+        target.questions = asked.map(PluginCondition::question).collect();
         target
     }
 
@@ -112,6 +119,7 @@ fn packet(target: &Target<'_>, dice: &mut Dice) -> Packet {
         icmp: matches!(protocol, 1 | 58).then(|| icmp(rule, dice)),
         tracking: tracking(dice),
         translated: None,
+        answers: answers(target, dice),
         way,
     };
     at_home(target, &mut packet, dice);
@@ -124,6 +132,20 @@ fn packet(target: &Target<'_>, dice: &mut Dice) -> Packet {
         packet.translated = Some((address, port));
     }
     packet
+}
+
+/// What plugins say, where anyone answers.
+fn answers(target: &Target<'_>, dice: &mut Dice) -> BTreeMap<String, bool> {
+    let mut answers = BTreeMap::new();
+    if target.questions.is_empty() || dice.chance(15) {
+        return answers;
+    }
+    for question in &target.questions {
+        if dice.chance(85) {
+            answers.insert(question.clone(), dice.chance(50));
+        }
+    }
+    answers
 }
 
 /// Workloads mostly speak from their own addresses, and are mostly spoken to by them.

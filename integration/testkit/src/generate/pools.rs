@@ -15,6 +15,17 @@ pub(super) const PROFILES: [&str; 5] = [
 ];
 pub(super) const PORT_NAMES: [&str; 3] = ["http", "dns", "alt-1"];
 
+/// Plugin, settings and failure policy of rules that ask: of their own, of the plugin, of nobody.
+pub(super) const QUESTIONS: [(&str, Option<u8>, Option<&str>); 7] = [
+    ("m1", None, Some("deny")),
+    ("m1", Some(1), None),
+    ("m1", Some(2), Some("no-match")),
+    ("m2", None, None),
+    ("m2", Some(1), Some("match")),
+    ("gone", None, Some("allow")),
+    ("reader", None, None),
+];
+
 /// Labels of endpoints and sets, and what selectors ask about.
 pub(super) const LABELS: [(&str, &[&str]); 4] = [
     ("role", &["db", "web", "web-cache"]),

@@ -1,9 +1,11 @@
 //! Rules with every field.
 
 use super::dice::Dice;
-use super::pools::{ACCOUNTS, NETS_4, NETS_6, PORT_NAMES, PORTS, RANGES, net};
+use super::pools::{ACCOUNTS, NETS_4, NETS_6, PORT_NAMES, PORTS, QUESTIONS, RANGES, net};
 use super::selectors;
-use crate::document::{Action, Entity, Icmp, Port, Protocol, Rule, ServiceAccounts};
+use crate::document::{
+    Action, Entity, Icmp, PluginCondition, Port, Protocol, Rule, ServiceAccounts,
+};
 use ipnet::IpNet;
 
 /// The family that a rule keeps to in all its nets.
@@ -57,6 +59,20 @@ fn rule(dice: &mut Dice) -> Rule {
     rule.source = entity(dice, family, ports, (rate, 20));
     rule.destination = entity(dice, family, ports, (rate, 80));
     rule
+}
+
+/// Has some rules ask a plugin. One question has one failure policy, so that what a class asks stays within its mark.
+pub(super) fn asking(dice: &mut Dice, rules: &mut [Rule]) {
+    for rule in rules {
+        rule.plugin = dice.maybe(50, |dice| {
+            let (name, of, on_failure) = dice.pick(&QUESTIONS);
+            PluginCondition {
+                name: name.to_owned(),
+                settings: of.into_iter().map(|of| ("of".to_owned(), of)).collect(),
+                on_failure: on_failure.map(str::to_owned),
+            }
+        });
+    }
 }
 
 /// One that agrees with the family of the rule.

@@ -80,10 +80,11 @@ impl Oracle {
             'tier: for policy in &policies {
                 let rules = policy.rules(direction);
                 for (index, rule) in rules.iter().enumerate() {
-                    if !self.matches(rule, &policy.namespace, packet, looks) {
+                    let action = self.action(rule, &policy.namespace, packet, looks);
+                    let Some(action) = action else {
                         continue;
-                    }
-                    match rule.action {
+                    };
+                    match action {
                         Action::Log => {}
                         Action::Allow => return Some(Allow(policy.reason(direction, index))),
                         Action::Deny => return Some(Deny(policy.reason(direction, index))),
@@ -137,16 +138,16 @@ impl Oracle {
                 Direction::Egress => &profile.egress,
             };
             for (index, rule) in rules.iter().enumerate() {
-                if !self.matches(rule, "", packet, looks) {
+                let Some(action) = self.action(rule, "", packet, looks) else {
                     continue;
-                }
+                };
                 let reason = || Reason::Rule {
                     kind: "Profile",
                     name: name.clone(),
                     direction,
                     index,
                 };
-                match rule.action {
+                match action {
                     Action::Log => {}
                     Action::Allow => return Allow(reason()),
                     Action::Deny => return Deny(reason()),

@@ -6,10 +6,18 @@ use palisade_policy::{
     evaluate::{self, Evaluator},
     ids::IfName,
     packet::{CtState, Environment, Interface, Packet as Facts, Way as FactsWay},
+    plugin::{Answer, PluginCondition},
     rule::Protocol,
     view::View,
 };
-use palisade_ruleset::{interpret, ir::Ruleset, lower, lower::LowerCache, text};
+use palisade_ruleset::{
+    interpret::{Given, judge_given},
+    ir::Ruleset,
+    lower,
+    lower::LowerCache,
+    plugins::Asking,
+    text,
+};
 use palisade_testkit::{
     coverage::Coverage,
     document::{Document, World},
@@ -17,8 +25,7 @@ use palisade_testkit::{
     oracle::{Oracle, Reason, Verdict},
     packet::{Packet, Tracking, Way},
 };
-use std::fmt::Write as _;
-use std::sync::Arc;
+use std::{collections::BTreeSet, fmt::Write as _, sync::Arc};
 
 /// The stages that this build has a ruleset for.
 pub(crate) const SCOPE: Scope = Scope::ALL;
@@ -61,6 +68,8 @@ pub(crate) struct Rungs {
     pub(crate) oracle: Oracle,
     view: View,
     environment: Environment,
+    conditions: BTreeSet<PluginCondition>,
+    asking: Arc<Asking>,
     pub(crate) ruleset: Ruleset,
 }
 
@@ -89,6 +98,8 @@ impl Rungs {
             Some(fault) => Err(format!("cannot be lowered: {fault:?}")),
             None => Ok(Self {
                 oracle: Oracle::new(world),
+                conditions: conditions(&view),
+                asking: Arc::new(lowered.asking),
                 view,
                 environment,
                 ruleset: lowered.ruleset,
@@ -101,10 +112,18 @@ impl Rungs {
         Evaluator::new(&self.view, &self.environment)
     }
 
+    /// Where no plugin says anything, nobody is there to be asked.
+    fn given(&self, packet: &Packet) -> Given {
+        Given {
+            daemon: (!packet.answers.is_empty()).then(|| Arc::clone(&self.asking)),
+            ..Given::default()
+        }
+    }
+
     /// What all rungs say of a packet.
     pub(crate) fn ask(&self, evaluator: &Evaluator<'_>, packet: &Packet) -> Answers {
-        let facts = facts(packet);
-        let interpreted = interpret::judge(&self.ruleset, &facts);
+        let facts = facts(packet, &self.conditions);
+        let interpreted = judge_given(&self.ruleset, &facts, &self.given(packet));
         Answers {
             oracle: self.oracle.judge(packet),
             evaluator: of(evaluator.judge(&facts).verdict),
@@ -116,7 +135,7 @@ impl Rungs {
 
     /// Everything about a packet that helps to see why rungs differ.
     pub(crate) fn explain(&self, packet: &Packet) -> String {
-        let facts = facts(packet);
+        let facts = facts(packet, &self.conditions);
         let mut out = String::new();
         let oracle = self.oracle.judge(packet);
         let _ = writeln!(out, "oracle: {:?} {:#?}", oracle.verdict, oracle.stages);
@@ -124,11 +143,20 @@ impl Rungs {
         let _ = writeln!(
             out,
             "interpreter: {:#?}",
-            interpret::judge(&self.ruleset, &facts)
+            judge_given(&self.ruleset, &facts, &self.given(packet))
         );
         let _ = writeln!(out, "{}", text::render(&self.ruleset));
         out
     }
+}
+
+/// Every condition that a rule of the view has.
+fn conditions(view: &View) -> BTreeSet<PluginCondition> {
+    let policies = view.policies.values();
+    let rules = policies.flat_map(|policy| policy.ingress.iter().chain(&policy.egress));
+    rules
+        .filter_map(|rule| rule.matches.plugin.clone())
+        .collect()
 }
 
 /// What each pure rung says.
@@ -192,7 +220,8 @@ fn environment(world: &World) -> Environment {
     }
 }
 
-pub(crate) fn facts(packet: &Packet) -> Facts {
+/// What the product is told of a packet, with the answers to these conditions.
+pub(crate) fn facts(packet: &Packet, conditions: &BTreeSet<PluginCondition>) -> Facts {
     let name = |name: &String| IfName::new(name.as_str());
     Facts {
         way: match &packet.way {
@@ -221,7 +250,20 @@ pub(crate) fn facts(packet: &Packet) -> Facts {
             Tracking::Untracked => CtState::Untracked,
         },
         original_destination: packet.translated,
-        // No rule of a generated world asks a plugin.
-        answers: std::collections::BTreeMap::new(),
+        answers: conditions
+            .iter()
+            .filter_map(|condition| {
+                let name = condition.plugin.as_str().strip_prefix("plugin/")?;
+                let said = packet
+                    .answers
+                    .get(&format!("{name} {}", condition.settings))?;
+                let answer = if *said {
+                    Answer::Match
+                } else {
+                    Answer::NoMatch
+                };
+                Some((condition.clone(), answer))
+            })
+            .collect(),
     }
 }

@@ -22,6 +22,17 @@ pub(crate) fn wanted() -> Vec<(&'static str, String)> {
                 .for_each(|field| want("field", &format!("{kind}.{way}.{field}")));
         }
     }
+    for field in PLUGIN_FIELDS {
+        for way in ["ingress", "egress"] {
+            want(
+                "field",
+                &format!("GlobalNetworkPolicy.{way}.plugin.{field}"),
+            );
+        }
+    }
+    for said in PLUGIN_OUTCOMES {
+        want("condition", &format!("rule.plugin{said}"));
+    }
     for outcome in ["held", "missed"] {
         for field in RULE_CONDITIONS {
             want("condition", &format!("rule.{field} {outcome}"));
@@ -72,6 +83,17 @@ const RULE_FIELDS: [&str; 24] = [
     "destination.namespaceSelector",
     "destination.ports",
     "destination.notPorts",
+];
+
+const PLUGIN_FIELDS: [&str; 3] = ["name", "settings.of", "onFailure"];
+
+const PLUGIN_OUTCOMES: [&str; 6] = [
+    " held",
+    " missed",
+    ", without answer: match held",
+    ", without answer: no-match missed",
+    ", without answer: deny held",
+    ", without answer: allow held",
 ];
 
 const FIELDS: &[(&str, &[&str])] = &[
