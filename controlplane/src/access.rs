@@ -27,6 +27,8 @@ pub enum Allowed {
     NodesAndAdmins,
     /// Administrators.
     Admins,
+    /// Plugin authors and administrators.
+    Authors,
     /// Every user.
     Users,
     /// Whoever has a certificate.
@@ -88,7 +90,7 @@ pub const METHODS: &[(&str, Allowed)] = &[
         Allowed::NodesAndAdmins,
     ),
     ("/palisade.v1.PluginService/ListPlugins", Allowed::Users),
-    ("/palisade.v1.PluginService/UploadPlugin", Allowed::Admins),
+    ("/palisade.v1.PluginService/UploadPlugin", Allowed::Authors),
     (
         "/palisade.v1.ResourceService/ApplyResources",
         Allowed::Admins,
@@ -130,8 +132,11 @@ pub fn judge(identity: &Identity, path: &str) -> Result<(), Status> {
         (Some(Allowed::Admins | Allowed::NodesAndAdmins), Identity::User { role, .. }) => {
             *role == Role::Admin
         }
+        (Some(Allowed::Authors), Identity::User { role, .. }) => {
+            matches!(role, Role::Admin | Role::PluginAuthor)
+        }
         (Some(Allowed::Nodes), Identity::User { .. })
-        | (Some(Allowed::Users | Allowed::Admins), Identity::Node(_)) => false,
+        | (Some(Allowed::Users | Allowed::Admins | Allowed::Authors), Identity::Node(_)) => false,
     };
     if allowed {
         Ok(())
@@ -142,7 +147,7 @@ pub fn judge(identity: &Identity, path: &str) -> Result<(), Status> {
     }
 }
 
-/// Editors write by tier, plugin authors upload: neither can be asked for yet, so both only read.
+/// Editors write by tier, which cannot be asked for yet, so they only read.
 const fn may_read(role: Role) -> bool {
     match role {
         Role::Admin | Role::Editor | Role::Viewer | Role::Auditor | Role::PluginAuthor => true,
@@ -167,15 +172,21 @@ impl Caller {
             .ok_or_else(|| Status::unauthenticated("a client certificate is needed"))
     }
 
+    /// The node's name; `None` for users.
+    pub fn as_node(&self) -> Option<&str> {
+        match &self.0 {
+            Identity::Node(name) => Some(name.as_str()),
+            Identity::User { .. } => None,
+        }
+    }
+
     /// The node's name.
     ///
     /// # Errors
     /// `PERMISSION_DENIED` for users.
     pub fn node(&self) -> Result<&str, Status> {
-        match &self.0 {
-            Identity::Node(name) => Ok(name.as_str()),
-            Identity::User { .. } => Err(Status::permission_denied("only nodes may call this")),
-        }
+        self.as_node()
+            .ok_or_else(|| Status::permission_denied("only nodes may call this"))
     }
 }
 
@@ -292,6 +303,7 @@ mod tests {
                 || path.contains("CertificateService")
                 || path.ends_with("/ReportFlows");
             let fetches = path.ends_with("/FetchPlugin");
+            let uploads = path.ends_with("/UploadPlugin");
             let enrolling = path.contains("EnrollmentService");
             let of_tokens = path.contains("TokenService");
             assert_eq!(
@@ -302,6 +314,7 @@ mod tests {
             for role in Role::ALL {
                 let expected = match role {
                     Role::Admin => !of_nodes && !enrolling,
+                    Role::PluginAuthor if uploads => true,
                     _ => is_read && !of_nodes && !enrolling && !of_tokens,
                 };
                 assert_eq!(judge(&user(role), &path).is_ok(), expected, "{role} {path}");

@@ -1,5 +1,6 @@
 //! What the command line says.
 
+use crate::plugins::room::Room;
 use clap::{Parser, ValueEnum};
 use std::{net::SocketAddr, path::PathBuf};
 
@@ -25,6 +26,15 @@ pub struct Config {
     /// Engine of the store.
     #[arg(long, value_enum, default_value_t = Engine::Redb)]
     pub store: Engine,
+    /// How long a component that no Plugin names is kept, in seconds.
+    #[arg(long, value_name = "SECONDS", default_value_t = 3600, value_parser = clap::value_parser!(u64).range(1..))]
+    pub keep_unused_plugins: u64,
+    /// The most components of plugins that are stored.
+    #[arg(long, value_name = "COUNT", default_value_t = 256)]
+    pub max_plugins: usize,
+    /// The most room that they take together, in MiB.
+    #[arg(long, value_name = "MIB", default_value_t = 1024)]
+    pub max_plugin_mib: u64,
     /// What to log: `error`, `warn`, `info`, `debug`, `trace`, or directives per module.
     #[arg(
         long,
@@ -45,6 +55,14 @@ pub enum Engine {
 // === impl Config ===
 
 impl Config {
+    /// Room for components of plugins.
+    pub fn plugin_room(&self) -> Room {
+        Room {
+            count: self.max_plugins,
+            bytes: self.max_plugin_mib.saturating_mul(1 << 20),
+        }
+    }
+
     /// Where machines enrol.
     pub fn enroll_listen(&self) -> SocketAddr {
         self.enroll_listen

@@ -1,12 +1,21 @@
-//! `PluginService`: components in and out. What is stored is in `components`.
+//! `PluginService`: components in and out. What is stored is in `components`, what is removed in `garbage`; a node is
+//! served what its views name.
 
 pub mod components;
+pub mod garbage;
+mod record;
+pub mod room;
 mod upload;
 
-use crate::failure::of_store;
+use crate::{access::Caller, failure::of_store, hub::Hub};
 use components::{CHUNK, Components, Record};
 use futures_util::stream;
 use palisade_plugin_host::{Digest, Kind};
+use palisade_policy::{
+    item::ItemKind,
+    table::{Content, ItemTable},
+    wire::Body,
+};
 use palisade_proto::v1::{
     Component, FetchPluginRequest, FetchPluginResponse, ListPluginsRequest, ListPluginsResponse,
     PluginKind, UploadPluginRequest, UploadPluginResponse, plugin_service_server::PluginService,
@@ -26,49 +35,90 @@ const PAGE: usize = 500;
 pub struct Plugins {
     store: Arc<dyn Store>,
     components: Arc<Components>,
+    hub: Arc<Hub>,
     uploads: Semaphore,
 }
 
 // === impl Plugins ===
 
 impl Plugins {
-    /// Of these components.
-    pub fn new(store: Arc<dyn Store>, components: Arc<Components>) -> Self {
+    /// Of these components, to nodes with these views.
+    pub fn new(store: Arc<dyn Store>, components: Arc<Components>, hub: Arc<Hub>) -> Self {
         Self {
             store,
             components,
+            hub,
             uploads: Semaphore::new(UPLOADS),
         }
     }
 
-    /// Names of Plugin resources, by the digest that they name.
     async fn users(&self) -> Result<BTreeMap<String, Vec<String>>, Status> {
-        let prefix = format!(
-            "{}{}/-/",
-            crate::resources::PREFIX,
-            palisade_model::Kind::Plugin
-        );
-        let mut users: BTreeMap<String, Vec<String>> = BTreeMap::new();
-        let mut after = None;
-        loop {
-            let page = self
-                .store
-                .range(prefix.as_bytes(), after.as_deref(), PAGE, None);
-            let page = page.await.map_err(of_store)?;
-            for item in &page.items {
-                let json: serde_json::Value = serde_json::from_slice(&item.value)
-                    .map_err(|error| crate::failure::internal("a resource is not JSON", &error))?;
-                let text = |at: &str| json.pointer(at)?.as_str().map(str::to_owned);
-                if let (Some(digest), Some(name)) = (text("/spec/digest"), text("/metadata/name")) {
-                    users.entry(digest).or_default().push(name);
-                }
+        users(&*self.store).await
+    }
+}
+
+/// Names of Plugin resources, by the digest that they name.
+async fn users(store: &dyn Store) -> Result<BTreeMap<String, Vec<String>>, Status> {
+    let prefix = format!(
+        "{}{}/-/",
+        crate::resources::PREFIX,
+        palisade_model::Kind::Plugin
+    );
+    let mut users: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    let mut after = None;
+    loop {
+        let page = store.range(prefix.as_bytes(), after.as_deref(), PAGE, None);
+        let page = page.await.map_err(of_store)?;
+        for item in &page.items {
+            let json: serde_json::Value = serde_json::from_slice(&item.value)
+                .map_err(|error| crate::failure::internal("a resource is not JSON", &error))?;
+            let text = |at: &str| json.pointer(at)?.as_str().map(str::to_owned);
+            if let (Some(digest), Some(name)) = (text("/spec/digest"), text("/metadata/name")) {
+                users.entry(digest).or_default().push(name);
             }
-            after = page.items.last().map(|item| item.key.clone());
-            if !page.more || after.is_none() {
-                return Ok(users);
+        }
+        after = page.items.last().map(|item| item.key.clone());
+        if !page.more || after.is_none() {
+            return Ok(users);
+        }
+    }
+}
+
+impl Plugins {
+    /// Nodes get what the view that they should have names, or the one that they acknowledged and may still run. Whether
+    /// anything else is stored is not told.
+    fn judge_fetch(&self, caller: &Caller, digest: &Digest) -> Result<(), Status> {
+        let Some(node) = caller.as_node() else {
+            return Ok(());
+        };
+        if self.hub.compiled() == 0 {
+            let message = "views are still being compiled; try again in a moment";
+            return Err(Status::unavailable(message));
+        }
+        let views = [self.hub.desired(node), self.hub.acknowledged(node)];
+        let mut views = views.into_iter().flatten();
+        match views.any(|(_, view)| names(&view, digest)) {
+            true => Ok(()),
+            false => {
+                let message = format!("the view of node `{node}` names no plugin with {digest}");
+                Err(Status::permission_denied(message))
             }
         }
     }
+}
+
+/// Whether a plugin of the view has this component.
+fn names(view: &ItemTable, digest: &Digest) -> bool {
+    let mut plugins = view
+        .iter()
+        .filter(|item| item.id().kind == ItemKind::Plugin);
+    plugins.any(|item| match item.content() {
+        Content::Body(bytes) => matches!(
+            Body::decode(item.id(), bytes),
+            Ok(Body::Plugin(plugin)) if plugin.digest.0 == *digest.as_bytes()
+        ),
+        Content::Set(_) => false,
+    })
 }
 
 pub(super) fn digest_of(bytes: &[u8]) -> Result<Digest, Status> {
@@ -125,8 +175,10 @@ impl PluginService for Plugins {
         &self,
         request: Request<FetchPluginRequest>,
     ) -> Result<Response<Self::FetchPluginStream>, Status> {
+        let caller = Caller::of(&request)?.clone();
         let FetchPluginRequest { digest, offset } = request.into_inner();
         let digest = digest_of(&digest)?;
+        self.judge_fetch(&caller, &digest)?;
         let record = self.components.find(&digest).await?;
         let record = record.ok_or_else(|| Status::not_found(format!("{digest} is not stored")))?;
         let size = record.size;

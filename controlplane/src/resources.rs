@@ -28,7 +28,7 @@ use palisade_proto::v1::{
 };
 use palisade_store::Store;
 use std::{pin::Pin, sync::Arc};
-use tokio::sync::RwLock;
+use tokio::sync::{RwLock, RwLockWriteGuard};
 use tokio_stream::Stream;
 use tonic::{Request, Response, Status};
 
@@ -54,6 +54,11 @@ impl Resources {
             components,
             referents: RwLock::default(),
         }
+    }
+
+    /// While it is held, nobody comes to name anything.
+    pub(crate) async fn hold_referents(&self) -> RwLockWriteGuard<'_, ()> {
+        self.referents.write().await
     }
 }
 

@@ -13,7 +13,7 @@ use crate::{
     namespaces::Namespaces,
     node_sync::NodeSync,
     observe::Observe,
-    plugins::{Plugins, components::Components},
+    plugins::{Plugins, components::Components, garbage::Collector},
     resources::{self, Resources},
     tls,
     tokens::Tokens,
@@ -32,7 +32,7 @@ use palisade_proto::v1::{
     token_service_server::TokenServiceServer,
 };
 use palisade_store::{EmbeddedStore, Store};
-use std::{net::SocketAddr, path::Path, sync::Arc, time::Duration};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 use tokio::{net::TcpListener, sync::watch, task::JoinSet};
 use tonic::transport::Server as Tonic;
 use tonic_health::{ServingStatus, server::HealthReporter};
@@ -85,6 +85,7 @@ struct Parts {
     hub: Arc<Hub>,
     authority: Arc<Authority>,
     components: Arc<Components>,
+    resources: Arc<Resources>,
 }
 
 // === impl Server ===
@@ -96,7 +97,7 @@ impl Server {
     /// Whatever stands in the way: the folder, the store, the ports.
     pub async fn start(config: &Config) -> anyhow::Result<Self> {
         let dir = &config.data_dir;
-        let parts = Parts::open(dir).await?;
+        let parts = Parts::open(config).await?;
         let (health, metrics) = Health::new(Arc::clone(&parts.hub));
         let task = CompilerTask {
             store: Arc::clone(&parts.store),
@@ -119,7 +120,12 @@ impl Server {
             .set_service_status("", ServingStatus::NotServing)
             .await;
         let routes = api_services(tonic().layer(Access), &parts)?.add_service(grpc_health);
-        let tasks = serve(listeners, &parts, routes, &credentials, &health, &stopped)?;
+        let mut tasks = serve(listeners, &parts, routes, &credentials, &health, &stopped)?;
+        let collecting = parts.collector(config).run_until(stopping(&stopped));
+        tasks.spawn(async move {
+            collecting.await;
+            Ok(())
+        });
         Ok(Self {
             addresses,
             health,
@@ -259,17 +265,17 @@ fn api_services(mut builder: Tonic<Layers>, parts: &Parts) -> anyhow::Result<Api
         store,
         hub,
         components,
+        resources: written,
         ..
     } = parts;
     let reflection = tonic_reflection::server::Builder::configure()
         .register_encoded_file_descriptor_set(palisade_proto::DESCRIPTORS)
         .build_v1()
         .context("the descriptors cannot be read")?;
-    let written = Arc::new(Resources::new(Arc::clone(store), Arc::clone(components)));
     let namespaces = NamespaceServiceServer::new(Namespaces {
-        resources: Arc::clone(&written),
+        resources: Arc::clone(written),
     });
-    let resources = ResourceServiceServer::from_arc(written)
+    let resources = ResourceServiceServer::from_arc(Arc::clone(written))
         .max_decoding_message_size(LARGEST_REQUEST)
         .max_encoding_message_size(LARGEST_ANSWER);
     let nodes = NodeSyncServiceServer::new(NodeSync {
@@ -289,7 +295,7 @@ fn api_services(mut builder: Tonic<Layers>, parts: &Parts) -> anyhow::Result<Api
         hub: Arc::clone(hub),
         store: Arc::clone(store),
     });
-    let plugins = Plugins::new(Arc::clone(store), Arc::clone(components));
+    let plugins = Plugins::new(Arc::clone(store), Arc::clone(components), Arc::clone(hub));
     let plugins = PluginServiceServer::new(plugins).max_decoding_message_size(LARGEST_CHUNK);
     let flows = FlowServiceServer::new(Flows::default()).max_decoding_message_size(LARGEST_REPORT);
     Ok(builder
@@ -308,7 +314,8 @@ fn api_services(mut builder: Tonic<Layers>, parts: &Parts) -> anyhow::Result<Api
 // === impl Parts ===
 
 impl Parts {
-    async fn open(dir: &Path) -> anyhow::Result<Self> {
+    async fn open(config: &Config) -> anyhow::Result<Self> {
+        let dir = &config.data_dir;
         std::fs::create_dir_all(dir).with_context(|| format!("cannot make `{}`", dir.display()))?;
         let file = dir.join("store.redb");
         let store: Arc<dyn Store> =
@@ -318,12 +325,23 @@ impl Parts {
             .await
             .context("cannot write the built-in resources")?;
         let identity = store.identity().await?;
+        let components = Components::new(Arc::clone(&store), config.plugin_room());
+        let components = Arc::new(components.context("plugins do not run here")?);
         Ok(Self {
             hub: Hub::new(Epoch(identity.epoch)),
-            components: Arc::new(Components::new(Arc::clone(&store))?),
+            resources: Arc::new(Resources::new(Arc::clone(&store), Arc::clone(&components))),
+            components,
             store,
             authority,
         })
+    }
+
+    fn collector(&self, config: &Config) -> Collector {
+        Collector {
+            components: Arc::clone(&self.components),
+            resources: Arc::clone(&self.resources),
+            keep: Duration::from_secs(config.keep_unused_plugins),
+        }
     }
 
     fn enrollment(&self) -> Enrollment {

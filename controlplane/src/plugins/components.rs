@@ -1,71 +1,46 @@
-//! Components by their digest: a record under `/p/<hex>`, the bytes under `/b/<hex>/<index>`. The record is written last,
-//! so that what has one is whole; chunks without one are written again by the next upload of the same bytes.
+//! Components by their digest: a record, and the bytes in chunks. The record is written last, so that what has one is
+//! whole; chunks without one are written again by the next upload of the same bytes, or removed as garbage.
 //!
 //! Also where plugins run in the control plane: to judge settings, with the limits of the contract and nothing around.
 
+use super::{
+    record::{RECORDS, chunk_key, now, record_key},
+    room::Room,
+};
 use crate::failure::{internal, of_store};
 use bytes::Bytes;
-use jiff::Timestamp;
 use palisade_plugin_host::{
-    Digest, Host, HostConfig, HostError, Kind, Plugin, Refusal, SettingsError, Verified, verify,
+    Digest, Host, HostConfig, HostError, Plugin, Refusal, SettingsError, verify,
 };
-use palisade_store::{Op, Store, Txn};
-use serde::{Deserialize, Serialize};
+use palisade_store::{Compare, Op, Revision, Store, Txn, TxnOutcome};
 use std::{
     collections::{BTreeMap, HashMap},
+    fmt::Display,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt as _};
 
-/// Bytes of a stored chunk; the last may be shorter.
-pub(crate) const CHUNK: u64 = 256 << 10;
 /// Chunks written in one transaction.
 const BATCH: usize = 16;
 /// Records read at once.
-const PAGE: usize = 500;
+pub(super) const PAGE: usize = 500;
 /// Plugins kept compiled; beyond, all are compiled anew when they are needed.
 const LOADED: usize = 32;
 
-const RECORDS: &str = "/p/";
-
-/// What is known of a stored component.
-#[derive(Clone, Debug)]
-pub(crate) struct Record {
-    /// Bytes.
-    pub(crate) size: u64,
-    /// At least one.
-    pub(crate) kinds: Vec<Kind>,
-    pub(crate) name: String,
-    pub(crate) version: String,
-    pub(crate) description: String,
-    /// Names of sinks that it emits to.
-    pub(crate) sinks: Vec<String>,
-    /// Seconds since 1970.
-    pub(crate) stored: u64,
-}
-
-#[derive(Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct StoredRecord {
-    size: u64,
-    matcher: bool,
-    auditor: bool,
-    name: String,
-    version: String,
-    description: String,
-    sinks: Vec<String>,
-    stored: u64,
-}
+pub(crate) use super::record::{CHUNK, Record};
 
 /// What settings are judged by: the component, and the settings as canonical JSON.
 pub(crate) type Question = (Digest, String);
 
 /// The stored components.
 pub struct Components {
-    store: Arc<dyn Store>,
+    pub(super) store: Arc<dyn Store>,
+    room: Room,
     host: Host,
     loaded: Mutex<HashMap<Digest, Plugin>>,
+    // Held while chunks without a record are written or looked for, and while it is said what still fits.
+    pub(super) storing: tokio::sync::Mutex<()>,
 }
 
 // === impl Components ===
@@ -75,12 +50,24 @@ impl Components {
     ///
     /// # Errors
     /// WebAssembly does not run here.
-    pub fn new(store: Arc<dyn Store>) -> Result<Self, HostError> {
+    pub fn new(store: Arc<dyn Store>, room: Room) -> Result<Self, HostError> {
         Ok(Self {
             store,
+            room,
             host: Host::new(HostConfig::default())?,
             loaded: Mutex::default(),
+            storing: tokio::sync::Mutex::default(),
         })
+    }
+
+    /// Whether a component of this size still fits.
+    ///
+    /// # Errors
+    /// `RESOURCE_EXHAUSTED`.
+    pub(crate) async fn judge_room(&self, size: u64) -> Result<(), Status> {
+        let stored = self.list().await?;
+        let sizes = stored.iter().map(|(_, record)| record.size);
+        self.room.judge(sizes, size)
     }
 
     /// What is known of a component; `None` if it is not stored.
@@ -92,6 +79,14 @@ impl Components {
 
     /// All records, by digest.
     pub(crate) async fn list(&self) -> Result<Vec<(Digest, Record)>, Status> {
+        let records = self.records().await?.into_iter();
+        Ok(records
+            .map(|(digest, record, _)| (digest, record))
+            .collect())
+    }
+
+    /// All records, by digest, each with the revision that it was last written at.
+    pub(super) async fn records(&self) -> Result<Vec<(Digest, Record, Revision)>, Status> {
         let mut records = Vec::new();
         let mut after = None;
         loop {
@@ -104,7 +99,7 @@ impl Components {
                 let hex = hex.trim_start_matches(RECORDS);
                 let digest = format!("sha256:{hex}").parse::<Digest>();
                 let digest = digest.map_err(|error| internal("a record's key is wrong", &error))?;
-                records.push((digest, Record::decode(&item.value)?));
+                records.push((digest, Record::decode(&item.value)?, item.modified));
             }
             after = page.items.last().map(|item| item.key.clone());
             if !page.more || after.is_none() {
@@ -127,21 +122,61 @@ impl Components {
         let judged = judged
             .await
             .map_err(|error| internal("a component could not be judged", &error))?;
-        let (verified, plugin) = judged.map_err(|refusal| refused(&refusal))?;
+        let (verified, plugin) = judged.map_err(|refusal| refused(&refusal, refusal.fix()))?;
         let record = Record::of(&verified);
+        let _storing = self.storing.lock().await;
+        self.judge_room(record.size).await?;
+        let mut written = Vec::new();
         for (batch, chunks) in chunked(verified.bytes()).chunks(BATCH).enumerate() {
             let ops = chunks.iter().enumerate().map(|(index, chunk)| {
-                let index = (batch * BATCH + index) as u64;
-                Op::Put(chunk_key(&digest, index), Bytes::copy_from_slice(chunk))
+                let key = chunk_key(&digest, (batch * BATCH + index) as u64);
+                written.push(Compare::Present(key.clone()));
+                Op::Put(key, Bytes::copy_from_slice(chunk))
             });
             let txn = Txn::unconditional(ops.collect());
             self.store.txn(txn).await.map_err(of_store)?;
         }
-        let put = Op::Put(record_key(&digest), record.encode()?);
-        let txn = Txn::unconditional(vec![put]);
-        self.store.txn(txn).await.map_err(of_store)?;
+        // Another replica may have taken the chunks for leftovers.
+        let txn = Txn {
+            compare: written,
+            then: vec![Op::Put(record_key(&digest), record.encode()?)],
+        };
+        match self.store.txn(txn).await.map_err(of_store)? {
+            TxnOutcome::Committed { .. } => {}
+            TxnOutcome::Failed { .. } => return Err(Status::aborted("try again")),
+        }
         self.remember(digest, plugin);
         Ok(record)
+    }
+
+    /// Somebody uploads what is stored: it is kept for as long as if it were new.
+    pub(crate) async fn renew(&self, digest: &Digest, record: &Record) -> Result<(), Status> {
+        if record.unused_since.is_none() {
+            return Ok(());
+        }
+        let renewed = Record {
+            unused_since: Some(now()),
+            ..record.clone()
+        };
+        let key = record_key(digest);
+        let txn = Txn {
+            compare: vec![Compare::Present(key.clone())],
+            then: vec![Op::Put(key, renewed.encode()?)],
+        };
+        match self.store.txn(txn).await.map_err(of_store)? {
+            TxnOutcome::Committed { .. } => Ok(()),
+            TxnOutcome::Failed { .. } => Err(Status::aborted("it was removed just now; try again")),
+        }
+    }
+
+    /// A condition of a transaction: the component is stored.
+    pub(crate) fn is_stored(digest: &Digest) -> Compare {
+        Compare::Present(record_key(digest))
+    }
+
+    /// What was compiled of it is not needed any more.
+    pub(super) fn forget(&self, digest: &Digest) {
+        self.loaded().remove(digest);
     }
 
     /// A chunk of a component that is stored.
@@ -181,9 +216,8 @@ impl Components {
             return Ok(plugin);
         }
         let record = self.find(digest).await?;
-        let size = record.map_or(0, |record| record.size);
         let mut bytes = Vec::new();
-        for index in 0..size.div_ceil(CHUNK) {
+        for index in 0..record.map_or(0, |record| record.chunks()) {
             bytes.extend_from_slice(&self.chunk(digest, index).await?);
         }
         let (host, named) = (self.host.clone(), *digest);
@@ -209,79 +243,15 @@ impl Components {
     }
 }
 
-// === impl Record ===
-
-impl Record {
-    fn of(verified: &Verified) -> Self {
-        let manifest = verified.manifest();
-        Self {
-            size: verified.bytes().len() as u64,
-            kinds: verified.kinds().iter().collect(),
-            name: manifest.name.clone(),
-            version: manifest.version.clone(),
-            description: manifest.description.clone(),
-            sinks: manifest.sinks.clone(),
-            stored: u64::try_from(Timestamp::now().as_second()).unwrap_or_default(),
-        }
-    }
-
-    fn encode(&self) -> Result<Bytes, Status> {
-        let stored = StoredRecord {
-            size: self.size,
-            matcher: self.kinds.contains(&Kind::Matcher),
-            auditor: self.kinds.contains(&Kind::Auditor),
-            name: self.name.clone(),
-            version: self.version.clone(),
-            description: self.description.clone(),
-            sinks: self.sinks.clone(),
-            stored: self.stored,
-        };
-        serde_json::to_vec(&stored)
-            .map(Into::into)
-            .map_err(|error| internal("cannot encode a component's record", &error))
-    }
-
-    fn decode(value: &[u8]) -> Result<Self, Status> {
-        let stored: StoredRecord = serde_json::from_slice(value)
-            .map_err(|error| internal("cannot read a component's record", &error))?;
-        let kinds = [
-            (Kind::Matcher, stored.matcher),
-            (Kind::Auditor, stored.auditor),
-        ];
-        let kinds = kinds.into_iter().filter(|(_, has)| *has);
-        Ok(Self {
-            size: stored.size,
-            kinds: kinds.map(|(kind, _)| kind).collect(),
-            name: stored.name,
-            version: stored.version,
-            description: stored.description,
-            sinks: stored.sinks,
-            stored: stored.stored,
-        })
-    }
-}
-
 fn chunked(bytes: &[u8]) -> Vec<&[u8]> {
     let length = usize::try_from(CHUNK).unwrap_or(usize::MAX);
     bytes.chunks(length).collect()
 }
 
-fn hex(digest: &Digest) -> String {
-    digest.to_string().trim_start_matches("sha256:").to_owned()
-}
-
-fn record_key(digest: &Digest) -> Bytes {
-    format!("{RECORDS}{}", hex(digest)).into()
-}
-
-fn chunk_key(digest: &Digest, index: u64) -> Bytes {
-    format!("/b/{}/{index:04}", hex(digest)).into()
-}
-
 /// Why a component is refused, and what to do about it.
-fn refused(refusal: &Refusal) -> Status {
-    let metadata = HashMap::from([("fix".to_owned(), refusal.fix())]);
+pub(super) fn refused(reason: &impl Display, fix: String) -> Status {
+    let message = format!("{reason}: {fix}");
+    let metadata = HashMap::from([("fix".to_owned(), fix)]);
     let details = ErrorDetails::with_error_info("COMPONENT", "palisade.dev", metadata);
-    let message = format!("{refusal}: {}", refusal.fix());
     Status::with_error_details(Code::InvalidArgument, message, details)
 }

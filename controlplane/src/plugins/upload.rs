@@ -1,10 +1,10 @@
 //! One upload: a header, then chunks, all of it in memory until it has been verified. Nothing is stored before.
 
 use super::{
-    components::{CHUNK, Components, Record},
+    components::{CHUNK, Components, Record, refused},
     digest_of,
 };
-use palisade_plugin_host::{Digest, MAX_SIZE};
+use palisade_plugin_host::{Digest, MAX_SIZE, Refusal};
 use palisade_proto::v1::{UploadHeader, UploadPluginRequest, upload_plugin_request::Message};
 use std::time::Duration;
 use tokio_stream::{Stream, StreamExt as _};
@@ -12,6 +12,8 @@ use tonic::Status;
 
 /// Silence after which an upload is given up, so that it does not hold its place.
 const SILENCE: Duration = Duration::from_secs(30);
+
+const AGAIN: &str = "upload again";
 
 /// What came of an upload.
 pub(super) struct Uploaded {
@@ -31,12 +33,14 @@ pub(super) async fn receive(
     };
     let (digest, size) = judge(&header)?;
     if let Some(record) = components.find(&digest).await? {
+        components.renew(&digest, &record).await?;
         return Ok(Uploaded {
             digest,
             record,
             known: true,
         });
     }
+    components.judge_room(header.size).await?;
     // Grows with what really comes, whatever the header promised.
     let mut bytes = Vec::new();
     while let Some(message) = next(&mut messages).await? {
@@ -44,21 +48,18 @@ pub(super) async fn receive(
             return Err(Status::invalid_argument("the header comes once"));
         };
         if chunk.is_empty() || chunk.len() as u64 > CHUNK {
-            let message = format!("a chunk has 1 to {CHUNK} bytes");
-            return Err(Status::invalid_argument(message));
+            let fix = format!("send chunks of 1 to {CHUNK} bytes");
+            return Err(refused(&"a chunk is empty or too long", fix));
         }
         bytes.extend_from_slice(&chunk);
         if bytes.len() > size {
-            let message = format!("more than the {size} bytes that the header names");
-            return Err(Status::invalid_argument(message));
+            let reason = format!("more than the {size} bytes that the header names came");
+            return Err(refused(&reason, AGAIN.to_owned()));
         }
     }
     if bytes.len() < size {
-        let message = format!(
-            "cut off: {} of {size} bytes came; upload again",
-            bytes.len()
-        );
-        return Err(Status::invalid_argument(message));
+        let reason = format!("cut off: {} of {size} bytes came", bytes.len());
+        return Err(refused(&reason, AGAIN.to_owned()));
     }
     let record = components.put(digest, bytes).await?;
     tracing::info!(%digest, size, name = record.name, "component stored");
@@ -72,8 +73,11 @@ pub(super) async fn receive(
 fn judge(header: &UploadHeader) -> Result<(Digest, usize), Status> {
     let size = usize::try_from(header.size).unwrap_or(usize::MAX);
     if !(1..=MAX_SIZE).contains(&size) {
-        let message = format!("a component has 1 to {MAX_SIZE} bytes, not {}", header.size);
-        return Err(Status::invalid_argument(message));
+        let refusal = Refusal::TooLarge { size };
+        return match size {
+            0 => Err(Status::invalid_argument("a component is not empty")),
+            _ => Err(refused(&refusal, refusal.fix())),
+        };
     }
     Ok((digest_of(&header.digest)?, size))
 }

@@ -10,7 +10,10 @@ use super::{
     problems::{self, field},
     stored,
 };
-use crate::{failure::of_store, plugins::components::Question};
+use crate::{
+    failure::of_store,
+    plugins::components::{Components, Question},
+};
 use palisade_model::{
     FieldPath, Kind, Name, Part, PluginKind, PluginMatch, PluginSpec, Problem, Resource,
     ResourceId, Rule, Segment, Spec,
@@ -143,6 +146,7 @@ impl Resources {
             ));
             return Ok(());
         };
+        findings.judged.compare.push(Components::is_stored(&digest));
         let duty = match spec.kind {
             PluginKind::Matcher => Duty::Matcher,
             PluginKind::Auditor => Duty::Auditor,

@@ -29,12 +29,13 @@ use tonic::{
 /// Nothing takes longer, unless it never happens.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(30);
 
-pub(crate) fn config(dir: &Path) -> Config {
+fn config(dir: &Path, more: &[&str]) -> Config {
     let dir = dir.to_str().expect("a readable path");
     let any = "127.0.0.1:0";
     let words = ["palisade-controlplane", "--data-dir", dir, "--listen", any];
     let ports = ["--enroll-listen", any, "--http-listen", any];
-    Config::parse_from(words.into_iter().chain(ports))
+    let more = more.iter().copied();
+    Config::parse_from(words.into_iter().chain(ports).chain(more))
 }
 
 /// A running control plane.
@@ -59,7 +60,17 @@ impl Plane {
     }
 
     pub(crate) async fn start_in(dir: tempfile::TempDir) -> Self {
-        let mut server = Server::start(&config(dir.path())).await.expect("starts");
+        Self::start_as(dir, &[]).await
+    }
+
+    /// With more on the command line.
+    pub(crate) async fn start_with(more: &[&str]) -> Self {
+        Self::start_as(tempfile::tempdir().expect("a folder"), more).await
+    }
+
+    async fn start_as(dir: tempfile::TempDir, more: &[&str]) -> Self {
+        let config = config(dir.path(), more);
+        let mut server = Server::start(&config).await.expect("starts");
         server.ready().await.expect("compiles");
         let addresses = server.addresses();
         let admin = Context::admin(dir.path(), addresses.api, addresses.enrollment);
@@ -96,6 +107,25 @@ impl Plane {
         documents: &[Value],
     ) -> Result<v1::ApplyResourcesResponse, Status> {
         apply(&mut self.resources().await, documents).await
+    }
+
+    pub(crate) async fn try_delete(
+        &self,
+        kind: &str,
+        name: &str,
+    ) -> Result<v1::DeleteResourceResponse, Status> {
+        let request = v1::DeleteResourceRequest {
+            r#ref: reference(kind, name),
+            ..v1::DeleteResourceRequest::default()
+        };
+        let deleted = self.resources().await.delete_resource(request).await?;
+        Ok(deleted.into_inner())
+    }
+
+    /// Deletes, and waits until that is compiled.
+    pub(crate) async fn delete(&self, kind: &str, name: &str) {
+        let deleted = self.try_delete(kind, name).await.expect("deletes");
+        self.watch(|nodes| nodes.compiled >= deleted.revision).await;
     }
 
     pub(crate) async fn token(&self, node: &str) -> String {

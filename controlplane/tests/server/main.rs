@@ -1,5 +1,7 @@
 //! A control plane as its users meet it: real TLS on loopback, a real store, nodes that apply what they are sent.
 
+mod author;
+mod components;
 mod flows;
 mod guests;
 mod harness;
@@ -8,6 +10,7 @@ mod namespaces;
 mod nodes;
 mod plugins;
 mod process;
+mod refused;
 mod resources;
 mod security;
 mod untracked;
