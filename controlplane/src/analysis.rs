@@ -1,5 +1,6 @@
 //! `AnalysisService`: questions about policy, answered by the evaluator and the selector.
 
+mod answers;
 mod staged;
 
 use crate::{
@@ -7,10 +8,11 @@ use crate::{
     hub::Hub,
     resources::PREFIX,
 };
+use answers::{Alternative, Assumed};
 use palisade_compile::{compile, effective_labels};
 use palisade_model::{Kind, Name, Resource, ResourceId, Spec};
 use palisade_policy::{
-    evaluate::{Judgement, Verdict, evaluate},
+    evaluate::{Judgement, Verdict},
     frame::Assembler,
     ids::IfName,
     packet::{CtState, Environment, Packet, Way},
@@ -60,6 +62,7 @@ impl AnalysisService for Analysis {
             )));
         }
         let packet = packet(&request)?;
+        let assumed = Assumed::new(&request.plugins)?;
         let (position, table) = self.hub.acknowledged(&request.node).ok_or_else(|| {
             Status::failed_precondition(format!(
                 "node `{}` has not acknowledged any view yet",
@@ -74,9 +77,20 @@ impl AnalysisService for Analysis {
         };
         let view = view(&table, &position)
             .ok_or_else(|| Status::internal("the acknowledged view cannot be read"))?;
-        let mut response = answer(&evaluate(&view, &environment, &packet), &position);
-        response.staged = self.preview(&request.node, environment, packet).await?;
-        Ok(Response::new(response))
+        assumed.check(&view)?;
+        let told = Told::new(&assumed, &view, &environment, &packet)?;
+        let staged = self
+            .preview(&request.node, environment, packet, assumed)
+            .await?;
+        Ok(Response::new(ExplainResponse {
+            verdict: told.verdict.into(),
+            reason: told.reason,
+            steps: told.steps,
+            position: Some((&position).into()),
+            rule_id: told.rule_id,
+            staged,
+            alternatives: told.alternatives,
+        }))
     }
 
     async fn select(
@@ -119,6 +133,7 @@ impl Analysis {
         node: &str,
         environment: Environment,
         packet: Packet,
+        assumed: Assumed,
     ) -> Result<Option<StagedVerdict>, Status> {
         let mut resources = Vec::new();
         for kind in staged::STAGED {
@@ -134,15 +149,16 @@ impl Analysis {
         }
         let judge = move || {
             let view = compile(&staged::world(resources), &node);
-            evaluate(&view, &environment, &packet)
+            Told::new(&assumed, &view, &environment, &packet)
         };
-        let judgement = tokio::task::spawn_blocking(judge)
+        let told = tokio::task::spawn_blocking(judge)
             .await
-            .map_err(|error| internal("the preview failed", &error))?;
+            .map_err(|error| internal("the preview failed", &error))??;
         Ok(Some(StagedVerdict {
-            verdict: verdict(&judgement).into(),
-            reason: judgement.reason.to_string(),
-            steps: steps(&judgement),
+            verdict: told.verdict.into(),
+            reason: told.reason,
+            steps: told.steps,
+            alternatives: told.alternatives,
         }))
     }
 
@@ -170,6 +186,60 @@ impl Analysis {
                 return Ok(found);
             }
         }
+    }
+}
+
+/// What is said of a packet.
+struct Told {
+    verdict: v1::Verdict,
+    reason: String,
+    steps: Vec<TraceStep>,
+    rule_id: u64,
+    alternatives: Vec<v1::Alternative>,
+}
+
+impl Told {
+    /// By a view on a machine, with what plugins are taken to answer.
+    fn new(
+        assumed: &Assumed,
+        view: &View,
+        environment: &Environment,
+        packet: &Packet,
+    ) -> Result<Self, Status> {
+        let found = assumed.alternatives(view, environment, packet)?;
+        let described = found.iter().filter(|alternative| alternative.asks());
+        let described = described.map(|alternative| assumed.describe(alternative));
+        let alternatives = described.collect();
+        if let [only] = found.as_slice() {
+            let judgement = &only.judgement;
+            return Ok(Self {
+                verdict: verdict(judgement),
+                reason: judgement.reason.to_string(),
+                steps: steps(judgement),
+                rule_id: judgement.rule.map_or(0, |rule| rule.0),
+                alternatives,
+            });
+        }
+        let plugin = found.iter().find_map(Alternative::first).unwrap_or("?");
+        let mut verdicts: Vec<_> = found
+            .iter()
+            .map(|found| verdict(&found.judgement))
+            .collect();
+        verdicts.dedup();
+        let (verdict, reason) = match verdicts.as_slice() {
+            [same] => (*same, format!("whatever plugin `{plugin}` answers")),
+            _ => (
+                v1::Verdict::Depends,
+                format!("depends on plugin `{plugin}`"),
+            ),
+        };
+        Ok(Self {
+            verdict,
+            reason,
+            steps: Vec::new(),
+            rule_id: 0,
+            alternatives,
+        })
     }
 }
 
@@ -269,15 +339,4 @@ fn steps(judgement: &Judgement) -> Vec<TraceStep> {
         outcome: step.outcome.to_string(),
     });
     steps.collect()
-}
-
-fn answer(judgement: &Judgement, position: &Position) -> ExplainResponse {
-    ExplainResponse {
-        verdict: verdict(judgement).into(),
-        reason: judgement.reason.to_string(),
-        steps: steps(judgement),
-        position: Some(position.into()),
-        rule_id: judgement.rule.map_or(0, |rule| rule.0),
-        staged: None,
-    }
 }

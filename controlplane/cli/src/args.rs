@@ -1,11 +1,15 @@
 //! The grammar of the command line.
 
+mod explain;
+mod plugin;
 mod registered;
 
+pub(crate) use explain::Explain;
+pub(crate) use plugin::Plugin;
 pub(crate) use registered::{Identity, Namespace, NamespaceDefault};
 
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
-use std::{net::SocketAddr, path::PathBuf, time::Duration};
+use std::{path::PathBuf, time::Duration};
 
 /// Palisade: host protection by policy.
 #[derive(Parser)]
@@ -248,107 +252,6 @@ pub(crate) struct Flows {
     pub(crate) output: Format,
 }
 
-/// What to do with plugins.
-#[derive(Subcommand)]
-pub(crate) enum Plugin {
-    /// Make a project of this name, in a folder of this name.
-    New {
-        /// Language of the project.
-        #[arg(long, value_enum, default_value = "rust")]
-        lang: Language,
-        /// Lower-case letters, digits and `-`.
-        name: String,
-    },
-    /// Build the project's component and verify it; prints its file and its digest.
-    Build {
-        /// Folder of the project.
-        #[arg(default_value = ".")]
-        dir: PathBuf,
-    },
-    /// Show what a component is, without running it. Exit 2: it would be refused.
-    Inspect {
-        /// The component.
-        file: PathBuf,
-        /// Output.
-        #[arg(short, long, value_enum, default_value = "yaml")]
-        output: Format,
-    },
-    /// Judge the packets of fixtures, with the engine and limits of a node. Exit 1: some answer is another.
-    Test {
-        /// Folder of the project, which is built first.
-        #[arg(default_value = ".")]
-        dir: PathBuf,
-        /// Test this component; nothing is built.
-        #[arg(long, value_name = "FILE")]
-        component: Option<PathBuf>,
-        /// Fixtures, or folders of them; the project's `fixtures` unless given.
-        #[arg(long, value_name = "FILE|DIR")]
-        fixtures: Vec<PathBuf>,
-    },
-    /// Upload a component; prints its digest.
-    Push {
-        /// The component, or the folder of a project, which is built first.
-        #[arg(default_value = ".")]
-        file: PathBuf,
-        /// Let the Plugin of this name run it; it is made where there is none.
-        #[arg(long)]
-        name: Option<String>,
-    },
-    /// Show the components that are stored.
-    List {
-        /// Output.
-        #[arg(short, long, value_enum, default_value = "table")]
-        output: Format,
-    },
-    /// Show how plugins do on the nodes.
-    Status {
-        /// Names of plugins; none: all.
-        names: Vec<String>,
-        /// Output.
-        #[arg(short, long, value_enum, default_value = "table")]
-        output: Format,
-    },
-}
-
-/// Languages that projects are made in.
-#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Language {
-    /// Rust.
-    Rust,
-}
-
-/// A packet.
-#[derive(ClapArgs)]
-#[command(group = clap::ArgGroup::new("way").required(true).multiple(true).args(["in_interface", "out_interface"]))]
-pub(crate) struct Explain {
-    /// The node that judges.
-    pub(crate) node: String,
-    /// Interface that the packet comes in by.
-    #[arg(long = "in", value_name = "IF")]
-    pub(crate) in_interface: Option<String>,
-    /// Interface that it goes out by; with --in too: forwarded.
-    #[arg(long = "out", value_name = "IF")]
-    pub(crate) out_interface: Option<String>,
-    /// tcp, udp, sctp, icmp, icmp6, udplite or a number 1-255.
-    #[arg(long, value_name = "P")]
-    pub(crate) proto: String,
-    /// Source: address, address:port or [v6]:port.
-    #[arg(long, value_name = "A[:P]", value_parser = end)]
-    pub(crate) src: (std::net::IpAddr, Option<u16>),
-    /// Destination: address, address:port or [v6]:port.
-    #[arg(long, value_name = "A[:P]", value_parser = end)]
-    pub(crate) dst: (std::net::IpAddr, Option<u16>),
-    /// ICMP type; 8 (128 for ICMPv6), an echo request, unless given.
-    #[arg(long)]
-    pub(crate) icmp_type: Option<u8>,
-    /// ICMP code, 0 unless given.
-    #[arg(long)]
-    pub(crate) icmp_code: Option<u8>,
-    /// Output: table, yaml or json.
-    #[arg(short, long, value_enum, default_value = "table")]
-    pub(crate) output: Format,
-}
-
 /// `500ms`, `10s`, `2m`, `1h`, `7d`, or plain seconds.
 fn duration(text: &str) -> Result<Duration, String> {
     let hint = || format!("`{text}` is not a time: write e.g. 500ms, 10s, 2m, 1h or 7d");
@@ -368,18 +271,6 @@ fn duration(text: &str) -> Result<Duration, String> {
         .ok_or_else(hint)
 }
 
-/// An address, perhaps with a port.
-fn end(text: &str) -> Result<(std::net::IpAddr, Option<u16>), String> {
-    if let Ok(socket) = text.parse::<SocketAddr>() {
-        return Ok((socket.ip(), Some(socket.port())));
-    }
-    text.trim_start_matches('[')
-        .trim_end_matches(']')
-        .parse()
-        .map(|address| (address, None))
-        .map_err(|_| format!("`{text}` is not an address: write 192.0.2.1, 192.0.2.1:80, 2001:db8::1 or [2001:db8::1]:80"))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -397,22 +288,5 @@ mod tests {
         assert_eq!(duration("2h"), Ok(Duration::from_secs(7200)));
         assert!(duration("soon").is_err());
         assert!(duration("99999999999999999999d").is_err());
-    }
-
-    #[test]
-    fn ends_take_both_families_with_and_without_port() {
-        assert_eq!(
-            end("192.0.2.1:80"),
-            Ok(("192.0.2.1".parse().unwrap(), Some(80)))
-        );
-        assert_eq!(
-            end("2001:db8::1"),
-            Ok(("2001:db8::1".parse().unwrap(), None))
-        );
-        assert_eq!(
-            end("[2001:db8::1]:53"),
-            Ok(("2001:db8::1".parse().unwrap(), Some(53)))
-        );
-        assert!(end("192.0.2.300").is_err());
     }
 }

@@ -2,6 +2,7 @@
 
 mod author;
 mod components;
+mod explained;
 mod flows;
 mod guests;
 mod harness;

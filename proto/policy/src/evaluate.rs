@@ -1,7 +1,8 @@
 //! What becomes of a packet, and why: the second rung of the verdict ladder (law f), and what `explain` prints.
 //!
 //! Written from specification §11 with the stages of the node; it reads the view as it is, in order, and knows nothing
-//! of how the ruleset is compiled. Policies that say nothing leave no step in the trace; staged ones say what they would do.
+//! of how the ruleset is compiled. Policies that say nothing and ask no plugin leave no step in the trace; staged ones
+//! say what they would do.
 
 mod list;
 mod matches;
@@ -11,6 +12,7 @@ use crate::{
     config::Failsafe,
     ids::{EndpointId, IfName, PolicyId, RuleId, TierName},
     packet::{Environment, Packet},
+    plugin::{Answer, PluginCondition},
     resolve::{Resolution, resolve},
     rule_id::{self, Exemption},
     view::View,
@@ -116,6 +118,13 @@ pub enum Outcome {
     Log {
         /// With this prefix.
         prefix: String,
+    },
+    /// Asks a plugin, as all else of the rule matches; what it does then, if anything, is the next step.
+    Asked {
+        /// What it asks.
+        condition: PluginCondition,
+        /// The packet's answer; [`Answer::Failed`] if it has none.
+        answer: Answer,
     },
     /// Nothing: it is of a staged policy, which would do this.
     Would(Box<Outcome>),
@@ -270,6 +279,12 @@ impl fmt::Display for Outcome {
             Self::Deny => f.write_str("deny"),
             Self::Pass => f.write_str("pass"),
             Self::Log { prefix } => write!(f, "log `{prefix}`"),
+            Self::Asked { condition, answer } => {
+                let PluginCondition {
+                    plugin, settings, ..
+                } = condition;
+                write!(f, "asks `{plugin}` {settings}: {answer}")
+            }
             Self::Would(outcome) => write!(f, "would {outcome}"),
         }
     }

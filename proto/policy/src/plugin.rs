@@ -107,6 +107,16 @@ pub enum Answer {
     Failed,
 }
 
+impl fmt::Display for Answer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Match => "match",
+            Self::NoMatch => "no match",
+            Self::Failed => "no answer",
+        })
+    }
+}
+
 impl Class {
     /// The distinct plugin conditions of the class's rules, in order of first mention: the daemon evaluates them all in
     /// one round trip, and result bits of the packet mark are given out in this order.

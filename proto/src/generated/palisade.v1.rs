@@ -4240,7 +4240,7 @@ pub mod observe_service_server {
         const NAME: &'static str = SERVICE_NAME;
     }
 }
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct ExplainRequest {
     #[prost(string, tag = "1")]
     pub node: ::prost::alloc::string::String,
@@ -4264,7 +4264,20 @@ pub struct ExplainRequest {
     pub icmp_type: ::core::option::Option<u32>,
     #[prost(uint32, optional, tag = "10")]
     pub icmp_code: ::core::option::Option<u32>,
+    /// What plugins are taken to answer. Of a plugin that is not named here, every answer is tried.
+    #[prost(message, repeated, tag = "11")]
+    pub plugins: ::prost::alloc::vec::Vec<PluginAssumption>,
 }
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct PluginAssumption {
+    /// Name of a Plugin resource.
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    #[prost(enumeration = "PluginAnswer", tag = "2")]
+    pub answer: i32,
+}
+/// Where several answers of plugins were tried, verdict is what all of them come to, or VERDICT_DEPENDS; steps are empty
+/// then, and rule_id is zero.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct ExplainResponse {
     #[prost(enumeration = "Verdict", tag = "1")]
@@ -4282,7 +4295,40 @@ pub struct ExplainResponse {
     /// What would become of the packet with every staged policy in force, of what is stored now; absent without any.
     #[prost(message, optional, tag = "6")]
     pub staged: ::core::option::Option<StagedVerdict>,
+    /// What becomes of the packet for each combination of answers that was tried; empty where no rule asks a plugin.
+    #[prost(message, repeated, tag = "7")]
+    pub alternatives: ::prost::alloc::vec::Vec<Alternative>,
 }
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Alternative {
+    /// In the order in which rules ask; never empty.
+    #[prost(message, repeated, tag = "1")]
+    pub asked: ::prost::alloc::vec::Vec<AskedPlugin>,
+    #[prost(enumeration = "Verdict", tag = "2")]
+    pub verdict: i32,
+    #[prost(string, tag = "3")]
+    pub reason: ::prost::alloc::string::String,
+    #[prost(message, repeated, tag = "4")]
+    pub steps: ::prost::alloc::vec::Vec<TraceStep>,
+    #[prost(fixed64, tag = "5")]
+    pub rule_id: u64,
+}
+/// A question to a plugin, with the answer that it is taken to give.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct AskedPlugin {
+    /// Name of a Plugin resource.
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    /// Canonical JSON.
+    #[prost(string, tag = "2")]
+    pub settings: ::prost::alloc::string::String,
+    #[prost(enumeration = "PluginAnswer", tag = "3")]
+    pub answer: i32,
+    /// The request says so.
+    #[prost(bool, tag = "4")]
+    pub assumed: bool,
+}
+/// As ExplainResponse.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct StagedVerdict {
     #[prost(enumeration = "Verdict", tag = "1")]
@@ -4291,6 +4337,8 @@ pub struct StagedVerdict {
     pub reason: ::prost::alloc::string::String,
     #[prost(message, repeated, tag = "3")]
     pub steps: ::prost::alloc::vec::Vec<TraceStep>,
+    #[prost(message, repeated, tag = "4")]
+    pub alternatives: ::prost::alloc::vec::Vec<Alternative>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct TraceStep {
@@ -4328,6 +4376,8 @@ pub enum Verdict {
     Accept = 1,
     Drop = 2,
     Reject = 3,
+    /// Not the same for every answer that plugins may give.
+    Depends = 4,
 }
 impl Verdict {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -4340,6 +4390,7 @@ impl Verdict {
             Self::Accept => "VERDICT_ACCEPT",
             Self::Drop => "VERDICT_DROP",
             Self::Reject => "VERDICT_REJECT",
+            Self::Depends => "VERDICT_DEPENDS",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -4349,6 +4400,40 @@ impl Verdict {
             "VERDICT_ACCEPT" => Some(Self::Accept),
             "VERDICT_DROP" => Some(Self::Drop),
             "VERDICT_REJECT" => Some(Self::Reject),
+            "VERDICT_DEPENDS" => Some(Self::Depends),
+            _ => None,
+        }
+    }
+}
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum PluginAnswer {
+    Unspecified = 0,
+    Match = 1,
+    NoMatch = 2,
+    /// None comes, in time: the condition's failure policy decides.
+    None = 3,
+}
+impl PluginAnswer {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "PLUGIN_ANSWER_UNSPECIFIED",
+            Self::Match => "PLUGIN_ANSWER_MATCH",
+            Self::NoMatch => "PLUGIN_ANSWER_NO_MATCH",
+            Self::None => "PLUGIN_ANSWER_NONE",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "PLUGIN_ANSWER_UNSPECIFIED" => Some(Self::Unspecified),
+            "PLUGIN_ANSWER_MATCH" => Some(Self::Match),
+            "PLUGIN_ANSWER_NO_MATCH" => Some(Self::NoMatch),
+            "PLUGIN_ANSWER_NONE" => Some(Self::None),
             _ => None,
         }
     }

@@ -1,12 +1,14 @@
 //! `palisadectl explain`: what a node does with a packet, and why.
 
+mod answers;
+
 use crate::{
     args::{Args, Explain, Format},
     client::Client,
     failure::Failure,
     output, status,
 };
-use palisade_proto::v1::{ExplainRequest, ExplainResponse, TraceStep, Verdict};
+use palisade_proto::v1::{Alternative, ExplainRequest, ExplainResponse, TraceStep, Verdict};
 use serde_json::{Value, json};
 use std::net::IpAddr;
 
@@ -73,6 +75,7 @@ fn request(asked: &Explain) -> Result<ExplainRequest, Failure> {
         destination_port: u32::from(destination_port.unwrap_or(0)),
         icmp_type: echo.map(|e| u32::from(asked.icmp_type.unwrap_or(e))),
         icmp_code: echo.map(|_| u32::from(asked.icmp_code.unwrap_or(0))),
+        plugins: asked.plugins.clone(),
     })
 }
 
@@ -103,6 +106,7 @@ fn word(verdict: Verdict) -> &'static str {
         Verdict::Accept => "allowed",
         Verdict::Drop => "denied (drop)",
         Verdict::Reject => "denied (reject)",
+        Verdict::Depends => "depends",
         Verdict::Unspecified => "unknown",
     }
 }
@@ -116,10 +120,12 @@ fn show(format: Format, answer: &ExplainResponse) -> Result<String, Failure> {
             "revision": answer.position.as_ref().map(|p| p.revision),
             "digest": answer.position.as_ref().map(|p| status::hex(&p.digest)),
             "steps": steps(&answer.steps),
+            "alternatives": answers::values(&answer.alternatives),
             "staged": answer.staged.as_ref().map(|staged| json!({
                 "verdict": word(staged.verdict()),
                 "reason": staged.reason,
                 "steps": steps(&staged.steps),
+                "alternatives": answers::values(&staged.alternatives),
             })),
         })
     };
@@ -129,7 +135,7 @@ fn show(format: Format, answer: &ExplainResponse) -> Result<String, Failure> {
         Format::Name => Ok(format!("{}: {}\n", word(answer.verdict()), answer.reason)),
         Format::Table | Format::Wide => {
             let mut text = format!("{}: {}\n\n", word(answer.verdict()), answer.reason);
-            text += &trace(&answer.steps);
+            text += &way(&answer.steps, &answer.alternatives);
             if let Some(staged) = &answer.staged {
                 text += &format!(
                     "\nwith staged policies in force, {}: {}\n",
@@ -137,8 +143,9 @@ fn show(format: Format, answer: &ExplainResponse) -> Result<String, Failure> {
                     staged.reason
                 );
                 // The same way to the same end needs no second telling.
-                if staged.steps != answer.steps {
-                    text += &format!("\n{}", trace(&staged.steps));
+                let told = staged.steps == answer.steps;
+                if !told || staged.alternatives != answer.alternatives {
+                    text += &format!("\n{}", way(&staged.steps, &staged.alternatives));
                 }
             }
             Ok(text)
@@ -152,6 +159,22 @@ fn steps(steps: &[TraceStep]) -> Vec<Value> {
     steps.iter().map(step).collect()
 }
 
+/// The way through the rules, or each way that plugins may open.
+fn way(steps: &[TraceStep], alternatives: &[Alternative]) -> String {
+    match alternatives {
+        [] => trace(steps),
+        [only] => format!("{}\n{}", answers::taken(only), trace(steps)),
+        several => {
+            let ways = several.iter().map(|alternative| {
+                let end = format!("{}: {}", word(alternative.verdict()), alternative.reason);
+                let taken = answers::taken(alternative);
+                format!("{taken}{end}\n\n{}", trace(&alternative.steps))
+            });
+            ways.collect::<Vec<_>>().join("\n")
+        }
+    }
+}
+
 fn trace(steps: &[TraceStep]) -> String {
     let row = |s: &TraceStep| vec![s.stage.clone(), s.subject.clone(), s.outcome.clone()];
     output::table(&["STAGE", "LOOKED AT", "OUTCOME"], steps.iter().map(row))
@@ -162,7 +185,7 @@ mod tests {
     use super::*;
     use crate::args::Command;
     use clap::Parser as _;
-    use palisade_proto::v1::StagedVerdict;
+    use palisade_proto::v1::{AskedPlugin, PluginAnswer, StagedVerdict};
 
     fn asked(words: &[&str]) -> Result<ExplainRequest, u8> {
         let words = ["palisadectl", "explain", "h1"].iter().chain(words);
@@ -206,6 +229,89 @@ mod tests {
     }
 
     #[test]
+    fn what_plugins_are_taken_to_answer_is_asked_for_by_name() {
+        let of = |plugins: &[&str]| {
+            let words = [
+                "--in", "e", "--proto", "udp", "--src", "::1", "--dst", "[::2]:53",
+            ];
+            let plugins = plugins.iter().flat_map(|plugin| ["--plugin", plugin]);
+            let words: Vec<&str> = words.into_iter().chain(plugins).collect();
+            let asked = asked(&words)?.plugins.into_iter();
+            Ok::<_, u8>(
+                asked
+                    .map(|p| (p.name.clone(), p.answer()))
+                    .collect::<Vec<_>>(),
+            )
+        };
+        assert_eq!(of(&[]), Ok(Vec::new()));
+        assert_eq!(
+            of(&["dns=match", "x=no-match", "y=none"]),
+            Ok(vec![
+                ("dns".to_owned(), PluginAnswer::Match),
+                ("x".to_owned(), PluginAnswer::NoMatch),
+                ("y".to_owned(), PluginAnswer::None),
+            ])
+        );
+        for wrong in ["dns", "dns=", "dns=maybe", "=match"] {
+            assert_eq!(of(&[wrong]), Err(2), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn every_answer_of_a_plugin_is_shown_with_what_comes_of_it() {
+        let alternative = |answer: PluginAnswer, verdict: Verdict, reason: &str| Alternative {
+            asked: vec![AskedPlugin {
+                name: "dns".into(),
+                settings: r#"{"suffixes":["x"]}"#.into(),
+                answer: answer.into(),
+                assumed: false,
+            }],
+            verdict: verdict.into(),
+            reason: reason.into(),
+            steps: vec![TraceStep {
+                stage: "output".into(),
+                subject: format!("subject {reason}"),
+                outcome: "deny".into(),
+            }],
+            ..Alternative::default()
+        };
+        let mut answer = ExplainResponse {
+            verdict: Verdict::Depends.into(),
+            reason: "depends on plugin `dns`".into(),
+            alternatives: vec![
+                alternative(PluginAnswer::Match, Verdict::Drop, "first"),
+                alternative(PluginAnswer::NoMatch, Verdict::Accept, "second"),
+            ],
+            ..ExplainResponse::default()
+        };
+        let text = show(Format::Table, &answer).expect("text");
+        let mut rest = text.as_str();
+        for part in [
+            "depends: depends on plugin `dns`",
+            r#"if plugin `dns` {"suffixes":["x"]} matches:"#,
+            "denied (drop): first",
+            "subject first",
+            "does not match:",
+            "allowed: second",
+            "subject second",
+        ] {
+            let at = rest
+                .find(part)
+                .unwrap_or_else(|| panic!("{part} in {text}"));
+            rest = &rest[at..];
+        }
+        let json = show(Format::Json, &answer).expect("JSON");
+        let json: Value = serde_json::from_str(&json).expect("JSON");
+        assert_eq!(json["alternatives"][1]["verdict"], "allowed");
+        assert_eq!(json["alternatives"][1]["asked"][0]["answer"], "no match");
+
+        answer.alternatives.truncate(1);
+        answer.alternatives[0].asked[0].assumed = true;
+        let text = show(Format::Table, &answer).expect("text");
+        assert!(text.contains("matches (as assumed)"), "{text}");
+    }
+
+    #[test]
     fn staged_policies_tell_what_they_would_do() {
         let step = |subject: &str, outcome: &str| TraceStep {
             stage: "pre-dnat".into(),
@@ -224,6 +330,7 @@ mod tests {
             verdict: Verdict::Drop.into(),
             reason: "because".into(),
             steps: vec![step("gnp/b", "deny")],
+            ..StagedVerdict::default()
         });
         let text = shown(&answer);
         let at = |part: &str| {

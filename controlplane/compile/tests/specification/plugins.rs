@@ -4,6 +4,7 @@ use crate::build::{Given, tcp_in};
 use palisade_compile::compile;
 use palisade_model::Name;
 use palisade_policy::{
+    evaluate::Outcome,
     ids::PluginId,
     packet::Packet,
     plugin::{Answer, OnFailure, PluginCondition, PluginKind, Sink},
@@ -74,6 +75,35 @@ fn the_answer_of_a_plugin_decides_whether_its_rule_matches() {
             condition("{}", OnFailure::NoMatch),
             Answer::Match,
         ));
+}
+
+#[test]
+fn the_trace_says_what_a_rule_asked_and_another_rule_that_decided_is_the_reason() {
+    let given = Given::h0().plugin("geo", "matcher", json!({})).asking(
+        "p",
+        "Allow",
+        json!({"name": "geo"}),
+    );
+    let asked = condition("{}", OnFailure::NoMatch);
+    let trace = |packet: &Packet| {
+        let judgement = given.judge(packet);
+        let outcomes = judgement.trace.into_iter().map(|step| step.outcome);
+        (outcomes.collect::<Vec<_>>(), judgement.reason.to_string())
+    };
+    let asks = |answer| Outcome::Asked {
+        condition: asked.clone(),
+        answer,
+    };
+    let (outcomes, reason) = trace(&answered(tcp_in(80), asked.clone(), Answer::NoMatch));
+    assert_eq!(outcomes, [asks(Answer::NoMatch), Outcome::Deny]);
+    assert!(reason.ends_with("rule 1"), "{reason}");
+    let (outcomes, reason) = trace(&answered(tcp_in(80), asked.clone(), Answer::Match));
+    assert_eq!(outcomes, [asks(Answer::Match), Outcome::Accept]);
+    assert!(reason.ends_with("rule 0"), "{reason}");
+    let (outcomes, _) = trace(&tcp_in(80));
+    assert_eq!(outcomes, [asks(Answer::Failed), Outcome::Deny]);
+    let (outcomes, _) = trace(&tcp_in(81));
+    assert_eq!(outcomes, [Outcome::Deny], "nothing is asked");
 }
 
 #[test]

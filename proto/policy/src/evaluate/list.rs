@@ -6,6 +6,7 @@ use crate::{
     config::Failsafe,
     ids::{EndpointId, PolicyId, TierName},
     packet::{CtState, Packet},
+    plugin::Answer,
     rule::{Action, Protocol},
     rule_id::Exemption,
 };
@@ -220,6 +221,20 @@ impl List<'_> {
             if !rule.matches.holds(self.packet, view) {
                 continue;
             }
+            let subject = Subject::Rule {
+                tier: tier.cloned(),
+                policy: policy.clone(),
+                index,
+                id: rule.id,
+            };
+            if let Some(condition) = &rule.matches.plugin {
+                let answer = self.packet.answers.get(condition).copied();
+                let outcome = Outcome::Asked {
+                    condition: condition.clone(),
+                    answer: answer.unwrap_or(Answer::Failed),
+                };
+                self.note(subject.clone(), outcome);
+            }
             let Some(action) = rule.action_for(self.packet) else {
                 continue;
             };
@@ -233,12 +248,6 @@ impl List<'_> {
                     },
                     Said::Nothing,
                 ),
-            };
-            let subject = Subject::Rule {
-                tier: tier.cloned(),
-                policy: policy.clone(),
-                index,
-                id: rule.id,
             };
             self.note(subject, outcome);
             if !matches!(said, Said::Nothing) {

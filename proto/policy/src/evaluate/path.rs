@@ -294,7 +294,8 @@ impl<'a> Journey<'a> {
     }
 
     fn end(self, go: Go) -> Judgement {
-        let last = self.trace.last();
+        let mut decided = self.trace.iter().rev();
+        let last = decided.find(|step| !matches!(step.outcome, Outcome::Asked { .. }));
         let stage = last.map_or(Stage::Input, |step| step.stage);
         // An action of `Drop` says how.
         let silent = last.is_some_and(|step| step.subject == Subject::EndpointToHost);
