@@ -1,6 +1,6 @@
 //! `palisadectl`, run inside the control plane's namespace.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
@@ -14,6 +14,8 @@ pub struct Palisadectl {
     binary: PathBuf,
     /// Where it runs and with which credentials; `None` for what needs no control plane.
     online: Option<(Door, PathBuf)>,
+    /// Where it looks for files; where this program does, if none.
+    folder: Option<PathBuf>,
 }
 
 /// How a run of `palisadectl` ended.
@@ -32,14 +34,25 @@ impl Palisadectl {
         Self {
             binary,
             online: Some((door, context)),
+            folder: None,
         }
     }
 
-    /// Without a control plane: for `validate` and `selector --labels`.
+    /// Without a control plane: for `validate`, `selector --labels`, and to make and test plugins.
     pub fn offline(binaries: &Binaries) -> Self {
         Self {
             binary: binaries.palisadectl.clone(),
             online: None,
+            folder: None,
+        }
+    }
+
+    /// The same, run in a folder.
+    #[must_use]
+    pub fn in_folder(&self, folder: &Path) -> Self {
+        Self {
+            folder: Some(folder.to_owned()),
+            ..self.clone()
         }
     }
 
@@ -52,6 +65,9 @@ impl Palisadectl {
         let mut command = Command::new(&self.binary);
         if let Some((_, context)) = &self.online {
             command.arg("--context").arg(context);
+        }
+        if let Some(folder) = &self.folder {
+            command.current_dir(folder);
         }
         command
             .args(arguments)
