@@ -3,7 +3,7 @@
 //! Plugins and records know ends of a packet by small numbers that mean the same as long as the generation does; names
 //! are looked up by those who want them. A function of the view and of who governs what; the reconciler publishes it.
 
-use palisade_plugin_host::{Endpoint, EndpointId, InterfaceId, RuleId, Way};
+use palisade_plugin_host::{Endpoint, EndpointId, Field, InterfaceId, RuleId, Way};
 use palisade_policy::{
     ids::{self, IfName},
     resolve::Resolution,
@@ -81,7 +81,7 @@ impl Inventory {
                         name: name.to_owned(),
                         namespace: namespace.to_owned(),
                         addresses: endpoint.addresses.clone(),
-                        labels: Vec::new(),
+                        labels: fields(&endpoint.labels),
                     }
                 })
                 .collect(),
@@ -147,6 +147,14 @@ impl Inventory {
         self.resolution.host_endpoint(name)?;
         self.hosts.get(name).copied().or(self.default)
     }
+}
+
+fn fields(labels: &BTreeMap<String, String>) -> Vec<Field> {
+    let field = |(key, value): (&String, &String)| Field {
+        key: key.clone(),
+        value: value.clone(),
+    };
+    labels.iter().map(field).collect()
 }
 
 /// Namespace (empty: a host endpoint's) and name.

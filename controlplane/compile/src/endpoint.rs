@@ -1,5 +1,6 @@
 //! Endpoint resources of both kinds as compilation sees them.
 
+use crate::object::EffectiveLabels;
 use ipnet::IpNet;
 use palisade_model::{HostInterface, Name, Resource, ResourceId, Spec, WorkloadEndpointSpec};
 use palisade_policy::{
@@ -59,8 +60,12 @@ impl<'a> EndpointSource<'a> {
         }
     }
 
-    /// The endpoint with its classes, each under its name.
-    pub(crate) fn compile(&self, classes: &[(ClassId, &Class)]) -> Endpoint {
+    /// The endpoint with its classes, each under its name, and with the labels that plugins know.
+    pub(crate) fn compile(
+        &self,
+        classes: &[(ClassId, &Class)],
+        labels: EffectiveLabels,
+    ) -> Endpoint {
         let mut addresses = self.addresses.to_vec();
         addresses.sort_unstable();
         addresses.dedup();
@@ -73,6 +78,7 @@ impl<'a> EndpointSource<'a> {
             interface: self.interface.clone(),
             addresses,
             source_prefixes,
+            labels,
             classes: classes
                 .iter()
                 .map(|(id, class)| ((class.list, class.direction), id.clone()))

@@ -4,7 +4,7 @@ use crate::{
     config::{Settings, node_config},
     endpoint::EndpointSource,
     lower::Lowered,
-    object::Object,
+    object::{Object, effective_labels},
     order::{PolicyPlace, TierPlace, classes},
     plugin::{compile_plugin, plugin_id},
     policy::PolicySource,
@@ -43,7 +43,9 @@ pub fn compile(world: &World, node: &Name) -> View {
             .map(|class| (ClassId::of(&class), class))
             .collect();
         let named: Vec<_> = classes.iter().map(|(id, c)| (id.clone(), c)).collect();
-        let compiled = endpoint.compile(&named);
+        let labels = Some(resource).filter(|_| world.has_plugins());
+        let labels = labels.and_then(|of| effective_labels(of, |name| world.profile(name)));
+        let compiled = endpoint.compile(&named, labels.unwrap_or_default());
         view.endpoints.insert(endpoint.id, Arc::new(compiled));
         view.classes
             .extend(classes.into_iter().map(|(id, class)| (id, Arc::new(class))));

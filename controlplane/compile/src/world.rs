@@ -91,6 +91,11 @@ impl World {
         })
     }
 
+    /// Whether anything runs on nodes that knows labels of endpoints.
+    pub(crate) fn has_plugins(&self) -> bool {
+        self.plugins().next().is_some()
+    }
+
     /// A profile, written or built in.
     pub(crate) fn profile(&self, name: &Name) -> Option<&ProfileSpec> {
         if name.as_str() == DEFAULT_ALLOW_PROFILE {

@@ -162,6 +162,7 @@ fn view(policies: u16, rules: u16) -> View {
         interface: InterfaceMatch::Any,
         addresses: Vec::new(),
         source_prefixes: Vec::new(),
+        labels: BTreeMap::new(),
         classes: BTreeMap::from([
             ((PolicyList::Normal, Direction::Ingress), inbound.clone()),
             ((PolicyList::Normal, Direction::Egress), outbound.clone()),

@@ -18,6 +18,7 @@ fn view() -> View {
             interface: InterfaceMatch::Named(interface.into()),
             addresses: vec![[192, 0, 2, 7].into()],
             source_prefixes: vec![],
+            labels: [("role".to_owned(), "db".to_owned())].into(),
             classes: BTreeMap::new(),
         })
     };

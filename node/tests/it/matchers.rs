@@ -150,6 +150,14 @@ fn asking(deed: &str) -> View {
     view
 }
 
+/// A flow that was denied, as a sink's file has it.
+fn denial(file: &Path) -> Option<serde_json::Value> {
+    let text = std::fs::read_to_string(file).ok()?;
+    let records = text.lines().map(serde_json::from_str::<serde_json::Value>);
+    let mut flows = records.filter_map(|record| Some(record.ok()?["flow"].clone()));
+    flows.find(|flow| flow["action"] == "deny")
+}
+
 fn machine() -> Environment {
     let lo = Interface {
         up: true,
@@ -287,7 +295,7 @@ fn with_daemon<F: Future<Output = ()>>(work: impl FnOnce(tempfile::TempDir) -> F
             .build()
             .expect("a runtime");
         let state = tempfile::tempdir().expect("temporary directory");
-        for package in ["dns-suffix", "misbehave", "misbehave-auditor"] {
+        for package in ["dns-suffix", "misbehave", "misbehave-auditor", "redact"] {
             keep(state.path(), &bytes(package));
         }
         runtime.block_on(work(state));
@@ -555,6 +563,38 @@ fn an_auditor_reads_what_was_denied_and_its_file_has_every_packet() {
         assert!(text.contains("\"source\":\"::1\""), "{text}");
         assert!(text.contains("\"destinationEndpoint\":\"eth0\""), "{text}");
         assert!(!text.contains("\"lost\""), "{text}");
+        daemon.stop().await;
+    });
+}
+
+#[test]
+fn addresses_of_an_endpoint_with_the_label_are_blanked_and_others_are_not() {
+    with_daemon(|state| async move {
+        let daemon = Daemon::start(state.path()).await;
+        let mut last: Option<View> = None;
+        for (value, revision) in [("yes", 1), ("no", 2)] {
+            let file = state.path().join(value);
+            let mut redact = auditor(&bytes("redact"), "", &file);
+            redact.settings = r#"{"label":"private=yes"}"#.to_owned();
+            let mut view = asking("nothing");
+            view.plugins
+                .insert("plugin/redact".into(), Arc::new(redact));
+            for endpoint in view.endpoints.values_mut() {
+                let labels = &mut Arc::make_mut(endpoint).labels;
+                labels.insert("private".to_owned(), value.to_owned());
+            }
+            daemon.apply(last.as_ref(), &view, revision).await;
+            daemon.plugins_ready(3).await;
+            until("heard of", || {
+                passes(9, b"x", false, "no rule allows it");
+                denial(&file).is_some()
+            })
+            .await;
+            let flow = denial(&file).expect("heard of");
+            assert_eq!(flow["destination"].is_null(), value == "yes", "{flow}");
+            assert!(flow["source"].is_string(), "{flow}");
+            last = Some(view);
+        }
         daemon.stop().await;
     });
 }

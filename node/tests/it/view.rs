@@ -54,6 +54,7 @@ pub(crate) fn view(ports: &[u16], members: &[&str]) -> View {
         interface: InterfaceMatch::Named("eth0".into()),
         addresses: vec![],
         source_prefixes: Vec::new(),
+        labels: BTreeMap::new(),
         classes: BTreeMap::from([
             ((PolicyList::Normal, Direction::Ingress), ids[0].clone()),
             ((PolicyList::Normal, Direction::Egress), ids[1].clone()),

@@ -30,6 +30,8 @@ pub struct Endpoint {
     /// Sources that a workload may use beside its addresses; sorted, host bits zero. Where there are any and the node's
     /// configuration allows none, the endpoint governs nothing (specification §1.8).
     pub source_prefixes: Vec<IpNet>,
+    /// For plugins; empty while there are none. No verdict depends on them.
+    pub labels: BTreeMap<String, String>,
     /// The class of each list and direction. `Normal` is there for both directions; another list only where policy of
     /// that list and direction selects the endpoint.
     pub classes: BTreeMap<(PolicyList, Direction), ClassId>,

@@ -1183,6 +1183,17 @@ pub struct Endpoint {
     /// missing.
     #[prost(message, repeated, tag = "11")]
     pub source_prefixes: ::prost::alloc::vec::Vec<Prefix>,
+    /// What plugins know of the endpoint: its labels as selectors see them, sorted by key, each key once. Only where there is a plugin
+    /// (an older node, which runs none, knows no labels either); no verdict depends on them.
+    #[prost(message, repeated, tag = "12")]
+    pub labels: ::prost::alloc::vec::Vec<Label>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Label {
+    #[prost(string, tag = "1")]
+    pub key: ::prost::alloc::string::String,
+    #[prost(string, tag = "2")]
+    pub value: ::prost::alloc::string::String,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Failsafe {

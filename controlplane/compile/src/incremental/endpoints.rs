@@ -3,7 +3,7 @@
 use super::{Dirty, policies::Policies};
 use crate::{
     endpoint::EndpointSource,
-    object::Object,
+    object::{EffectiveLabels, Object},
     order::{TierPlace, classes},
     profile::class_profiles,
     world::World,
@@ -28,6 +28,8 @@ pub(crate) struct Endpoints {
     endpoints: BTreeMap<ResourceId, State>,
     by_node: BTreeMap<Name, BTreeSet<ResourceId>>,
     classes: BTreeMap<ClassId, Weak<CompiledClass>>,
+    /// They carry their labels, which they do while there are plugins.
+    labelled: bool,
 }
 
 struct State {
@@ -93,6 +95,10 @@ impl Endpoints {
         policies: &Policies,
         dirty: &mut Dirty,
     ) {
+        let labelled = world.has_plugins();
+        if std::mem::replace(&mut self.labelled, labelled) != labelled {
+            dirty.reclass_all = true;
+        }
         for id in &dirty.rematch {
             let endpoint = world.get(id).and_then(|r| EndpointSource::of(r));
             let (Some(endpoint), Some(object)) = (endpoint, objects.get(id)) else {
@@ -106,7 +112,7 @@ impl Endpoints {
                 .collect();
             dirty
                 .nodes
-                .extend(self.place(id, &endpoint, selected, world, policies));
+                .extend(self.place((id, &endpoint, object), selected, world, policies));
         }
         let reclass: Vec<ResourceId> = if dirty.reclass_all {
             self.endpoints.keys().cloned().collect()
@@ -115,13 +121,15 @@ impl Endpoints {
         };
         for id in reclass.iter().filter(|id| !dirty.rematch.contains(*id)) {
             let endpoint = world.get(id).and_then(|r| EndpointSource::of(r));
-            let (Some(endpoint), Some(state)) = (endpoint, self.endpoints.get(id)) else {
+            let (Some(endpoint), Some(object), Some(state)) =
+                (endpoint, objects.get(id), self.endpoints.get(id))
+            else {
                 continue;
             };
             let selected = state.selected.clone();
             dirty
                 .nodes
-                .extend(self.place(id, &endpoint, selected, world, policies));
+                .extend(self.place((id, &endpoint, object), selected, world, policies));
         }
         if !dirty.nodes.is_empty() {
             self.classes.retain(|_, class| class.strong_count() > 0);
@@ -146,8 +154,7 @@ impl Endpoints {
     /// Puts an endpoint; gives the nodes where it is another now.
     fn place(
         &mut self,
-        id: &ResourceId,
-        endpoint: &EndpointSource<'_>,
+        (id, endpoint, object): (&ResourceId, &EndpointSource<'_>, &Object),
         selected: BTreeSet<PolicyId>,
         world: &World,
         policies: &Policies,
@@ -162,7 +169,12 @@ impl Endpoints {
         .map(|class| (ClassId::of(&class), class))
         .collect();
         let named: Vec<_> = classes.iter().map(|(id, c)| (id.clone(), c)).collect();
-        let body = Body::Endpoint(Arc::new(endpoint.compile(&named)));
+        let labels = if self.labelled {
+            object.labels.clone()
+        } else {
+            EffectiveLabels::default()
+        };
+        let body = Body::Endpoint(Arc::new(endpoint.compile(&named, labels)));
         let item = Arc::new(Item::new(ItemId::from(&endpoint.id), &body));
         let classes = classes
             .into_iter()

@@ -219,3 +219,36 @@ fn a_node_runs_the_matchers_that_its_policies_name_and_every_auditor() {
         [&condition(&redact.settings, OnFailure::NoMatch)]
     );
 }
+
+/// Labels of endpoints of the node, keys and values.
+fn labels(given: &Given) -> Vec<(String, String)> {
+    let endpoints = view(given).endpoints;
+    let labels = endpoints.values().flat_map(|endpoint| &endpoint.labels);
+    labels
+        .map(|(key, value)| (key.clone(), value.clone()))
+        .collect()
+}
+
+#[test]
+fn endpoints_carry_their_labels_and_those_of_their_profiles_while_a_plugin_may_ask() {
+    let given = || {
+        let spec = json!({"labelsToApply": {"zone": "inner", "role": "inherited"}});
+        Given::nothing()
+            .resource("Profile", "inner", json!({}), spec)
+            .resource(
+                "HostEndpoint",
+                "h0",
+                json!({"role": "db"}),
+                json!({"node": "n", "interfaceName": "eth0", "profiles": ["inner"]}),
+            )
+    };
+    assert_eq!(labels(&given()), []);
+    let missing = json!({"size": null});
+    assert_eq!(labels(&given().plugin("reads", "auditor", missing)), []);
+    let labelled = given().plugin("reads", "auditor", json!({}));
+    let expected = [("role", "db"), ("zone", "inner")];
+    assert_eq!(
+        labels(&labelled),
+        expected.map(|(key, value)| (key.to_owned(), value.to_owned()))
+    );
+}

@@ -63,6 +63,7 @@ pub(super) fn world(endpoints: &[(&str, &[(&str, u64)])]) -> ItemTable {
             interface: InterfaceMatch::Named(IfName::new(*name)),
             addresses: Vec::new(),
             source_prefixes: Vec::new(),
+            labels: std::collections::BTreeMap::new(),
             classes,
         };
         view.endpoints

@@ -95,6 +95,7 @@ pub(crate) fn view(size: Size, clients: &[Ipv4Addr]) -> View {
         interface: InterfaceMatch::Named(IfName::new("eth0")),
         addresses: Vec::new(),
         source_prefixes: Vec::new(),
+        labels: BTreeMap::new(),
         classes: classes
             .iter()
             .map(|(direction, class)| ((PolicyList::Normal, *direction), ClassId::of(class)))
@@ -170,6 +171,7 @@ pub(crate) fn add_stages(view: &mut View) {
         interface: InterfaceMatch::Named(IfName::new("cali0")),
         addresses: vec![IpAddr::V4(Ipv4Addr::new(10, 66, 0, 2))],
         source_prefixes: Vec::new(),
+        labels: BTreeMap::new(),
         classes: classes.into(),
     };
     view.endpoints.insert(workload, Arc::new(endpoint));

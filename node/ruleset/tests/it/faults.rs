@@ -103,6 +103,7 @@ fn world() -> View {
             interface: InterfaceMatch::Named(interface.into()),
             addresses: vec!["10.0.0.2".parse().expect("an address")],
             source_prefixes: Vec::new(),
+            labels: BTreeMap::new(),
             classes,
         };
         view.endpoints.insert(id.into(), Arc::new(endpoint));

@@ -151,6 +151,7 @@ pub(crate) fn view(policies: Vec<(String, Policy)>, profiles: Vec<ClassProfile>)
         interface: InterfaceMatch::Named("eth0".into()),
         addresses: Vec::new(),
         source_prefixes: Vec::new(),
+        labels: BTreeMap::new(),
         classes: classes.iter().map(of).collect(),
     };
     View {
@@ -256,6 +257,7 @@ pub(crate) fn add_workload(view: &mut View) {
         interface: InterfaceMatch::Named("cali1".into()),
         addresses: vec![address("10.66.0.2"), address("fd00:66::2")],
         source_prefixes: Vec::new(),
+        labels: BTreeMap::new(),
         classes,
     };
     view.endpoints.insert("wep/w0".into(), Arc::new(endpoint));

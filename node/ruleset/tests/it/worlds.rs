@@ -190,6 +190,7 @@ fn add_endpoint(view: &mut View, id: &str, interface: Option<&str>, shapes: &Sha
             .iter()
             .map(|address| address.parse().expect("an address"))
             .collect(),
+        labels: BTreeMap::new(),
         source_prefixes: match id {
             "wep/b" => ["10.0.0.0/30", "10.0.2.0/24", "fd00:0:0:1::/64"]
                 .map(|net| net.parse().expect("a prefix"))

@@ -41,6 +41,7 @@ fn endpoint(id: &str, name: &str, addresses: &[&str]) -> (EndpointId, Arc<Endpoi
         },
         addresses: addresses.iter().map(|a| address(a)).collect(),
         source_prefixes: Vec::new(),
+        labels: std::collections::BTreeMap::new(),
         classes: BTreeMap::new(),
     };
     (id.into(), Arc::new(endpoint))

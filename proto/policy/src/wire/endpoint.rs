@@ -42,6 +42,7 @@ pub(super) fn encode(endpoint: &Endpoint) -> v1::Endpoint {
         untracked_egress: class(PolicyList::Untracked, Direction::Egress),
         pre_dnat_ingress: class(PolicyList::PreDnat, Direction::Ingress),
         source_prefixes: endpoint.source_prefixes.iter().map(encode_prefix).collect(),
+        labels: endpoint.labels.iter().map(encode_label).collect(),
     }
 }
 
@@ -62,6 +63,7 @@ pub(super) fn decode(message: v1::Endpoint) -> Field<Endpoint> {
     addresses.sort_unstable();
     let mut source_prefixes = list("source_prefixes", message.source_prefixes, decode_prefix)?;
     source_prefixes.sort_unstable();
+    let labels = labels(message.labels)?;
     let mut classes = BTreeMap::new();
     for (field, id, list, direction) in [
         (
@@ -120,8 +122,30 @@ pub(super) fn decode(message: v1::Endpoint) -> Field<Endpoint> {
         interface,
         addresses,
         source_prefixes,
+        labels,
         classes,
     })
+}
+
+fn encode_label((key, value): (&String, &String)) -> v1::Label {
+    v1::Label {
+        key: key.clone(),
+        value: value.clone(),
+    }
+}
+
+/// One order is right, so that equal labels are equal bytes.
+fn labels(messages: Vec<v1::Label>) -> Field<BTreeMap<String, String>> {
+    let mut labels: BTreeMap<String, String> = BTreeMap::new();
+    for (index, v1::Label { key, value }) in messages.into_iter().enumerate() {
+        let in_order = labels.last_key_value().is_none_or(|(last, _)| *last < key);
+        if key.is_empty() || !in_order {
+            let field = format!("labels[{index}].key");
+            return fault(&field, FieldReason::Text(key));
+        }
+        labels.insert(key, value);
+    }
+    Ok(labels)
 }
 
 fn class_id(field: &str, id: String) -> Field<ClassId> {
@@ -129,4 +153,32 @@ fn class_id(field: &str, id: String) -> Field<ClassId> {
         id.len() == 32 && id.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
     })
     .map(ClassId::new)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(pairs: &[(&str, &str)]) -> Field<BTreeMap<String, String>> {
+        let label = |(key, value): &(&str, &str)| v1::Label {
+            key: (*key).to_owned(),
+            value: (*value).to_owned(),
+        };
+        labels(pairs.iter().map(label).collect())
+    }
+
+    #[test]
+    fn labels_have_one_order_and_each_key_once() {
+        assert_eq!(
+            read(&[("a", "1"), ("b", "")]).map(|labels| labels.len()),
+            Ok(2)
+        );
+        for pairs in [
+            [("b", "1"), ("a", "1")],
+            [("a", "1"), ("a", "2")],
+            [("", "1"), ("a", "1")],
+        ] {
+            assert!(read(&pairs).is_err(), "{pairs:?}");
+        }
+    }
 }

@@ -166,6 +166,7 @@ fn small() -> View {
                 interface: InterfaceMatch::Any,
                 addresses: Vec::new(),
                 source_prefixes: Vec::new(),
+                labels: std::collections::BTreeMap::new(),
                 classes: classes
                     .iter()
                     .map(|c| ((c.list, c.direction), ClassId::of(c)))

@@ -11,7 +11,12 @@ use palisade_policy::{
     set::{IpSet, PortMember},
     view::View,
 };
-use proptest::{collection::vec, option, prelude::*, sample::subsequence};
+use proptest::{
+    collection::{btree_map, vec},
+    option,
+    prelude::*,
+    sample::subsequence,
+};
 use std::{
     collections::BTreeMap,
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
@@ -201,12 +206,15 @@ fn endpoint() -> impl Strategy<Value = (Endpoint, Vec<Class>)> {
     (
         interface,
         vec(address(), 0..3),
-        vec(net(), 0..3),
+        (
+            vec(net(), 0..3),
+            btree_map("[a-z]{1,3}", "[a-z]{0,3}", 0..3),
+        ),
         class(Direction::Ingress),
         class(Direction::Egress),
     )
         .prop_map(
-            |(interface, mut addresses, mut source_prefixes, ingress, egress)| {
+            |(interface, mut addresses, (mut source_prefixes, labels), ingress, egress)| {
                 addresses.sort_unstable();
                 source_prefixes.sort_unstable();
                 let classes = [&ingress, &egress]
@@ -218,6 +226,7 @@ fn endpoint() -> impl Strategy<Value = (Endpoint, Vec<Class>)> {
                     interface,
                     addresses,
                     source_prefixes,
+                    labels,
                     classes,
                 };
                 (endpoint, vec![ingress, egress])

@@ -160,6 +160,7 @@ pub(super) fn endpoint(view: &mut View, interface: &str, addresses: &[&str], lis
             .map(|address| address.parse().expect("an address"))
             .collect(),
         source_prefixes: Vec::new(),
+        labels: BTreeMap::new(),
         classes,
     };
     view.endpoints.insert(
