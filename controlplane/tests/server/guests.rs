@@ -1,4 +1,4 @@
-//! Builds the example plugins from source, once for each process.
+//! Builds the example plugins, and one that misbehaves, from source, once for each process.
 
 use std::{
     path::{Path, PathBuf},
@@ -21,7 +21,7 @@ fn build() -> PathBuf {
     let workspace = Path::new(env!("CARGO_MANIFEST_DIR"))
         .parent()
         .expect("we are in controlplane");
-    for package in ["dns-suffix", "redact"] {
+    for package in ["dns-suffix", "redact", "misbehave"] {
         let mut cargo = Command::new(env!("CARGO"));
         cargo
             .current_dir(workspace)

@@ -123,3 +123,23 @@ async fn plugins_reach_the_node_and_stay_while_they_are_asked() {
     plane.delete("Plugin", "dns").await;
     node.accept().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_plugin_that_fails_at_its_settings_costs_the_write_that_asked_it() {
+    let plane = Plane::start().await;
+    let digest = push(&plane, &bytes("misbehave")).await;
+    plane.apply(&[plugin("wild", "matcher", digest)]).await;
+    let asks = |deed: &str| policy(json!({"name": "wild", "settings": {"deed": deed}}));
+    for deed in ["loop-in-validate", "trap-in-configure"] {
+        let refused = plane.try_apply(&[asks(deed)]).await.expect_err("refused");
+        assert_eq!(refused.code(), Code::InvalidArgument, "{deed}");
+        assert_eq!(
+            fields(&refused),
+            ["spec.egress[1].plugin.settings"],
+            "{deed}: {:?}",
+            faults(&refused)
+        );
+    }
+    plane.apply(&[asks("nothing")]).await;
+    plane.server.stop().await;
+}
