@@ -26,12 +26,10 @@ use palisade_proto::v1::{
     StagedVerdict, TraceStep, analysis_service_server::AnalysisService,
 };
 use palisade_selector::Selector;
-use palisade_store::Store;
+use palisade_store::{Scan, Store};
 use std::{collections::BTreeMap, net::IpAddr, sync::Arc};
 use tonic::{Request, Response, Status};
 
-/// Resources read at once.
-const PAGE: usize = 1000;
 /// Kinds that selectors pick, in order of the answer.
 const SELECTED: [Kind; 4] = [
     Kind::HostEndpoint,
@@ -163,17 +161,10 @@ impl Analysis {
     }
 
     async fn read(&self, kind: Kind) -> Result<Vec<(ResourceId, Resource)>, Status> {
-        let prefix = format!("{PREFIX}{kind}/");
-        let (mut at, mut after) = (None, None::<bytes::Bytes>);
+        let mut scan = Scan::new(&*self.store, format!("{PREFIX}{kind}/"));
         let mut found = Vec::new();
-        loop {
-            let page = self
-                .store
-                .range(prefix.as_bytes(), after.as_deref(), PAGE, at)
-                .await
-                .map_err(of_store)?;
-            at = Some(page.revision);
-            for item in &page.items {
+        while let Some(items) = scan.next().await.map_err(of_store)? {
+            for item in &items {
                 let id = std::str::from_utf8(&item.key)
                     .ok()
                     .and_then(ResourceId::from_store_key);
@@ -181,11 +172,8 @@ impl Analysis {
                 let decoded = json.and_then(|json| palisade_model::decode(&json).ok());
                 found.extend(id.zip(decoded.map(|decoded| decoded.resource)));
             }
-            after = page.items.last().map(|item| item.key.clone());
-            if !page.more || after.is_none() {
-                return Ok(found);
-            }
         }
+        Ok(found)
     }
 }
 

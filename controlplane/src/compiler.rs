@@ -9,7 +9,7 @@ use futures_util::FutureExt as _;
 use palisade_compile::Compiler;
 use palisade_model::{Kind, Name, Resource, ResourceId};
 use palisade_policy::table::ItemTable;
-use palisade_store::{Batch, Change, Revision, Store, StoreError, WatchStream};
+use palisade_store::{Batch, Change, Revision, Scan, Store, StoreError, WatchStream};
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
@@ -22,8 +22,6 @@ use tracing::{debug, error, info, warn};
 
 /// Under load, changes are gathered for no longer.
 const GATHER: Duration = Duration::from_millis(10);
-/// Resources read at once.
-const PAGE: usize = 1000;
 /// Pause before a store that failed is tried again.
 const RETRY: Duration = Duration::from_secs(1);
 
@@ -140,22 +138,14 @@ impl Owner {
             .map(|(id, _)| (id.clone(), None))
             .collect();
         self.unreadable.clear();
-        let (mut at, mut after) = (None, None::<Bytes>);
-        let revision = loop {
-            let page = self
-                .task
-                .store
-                .range(PREFIX.as_bytes(), after.as_deref(), PAGE, at)
-                .await?;
-            at = Some(page.revision);
-            for item in &page.items {
+        let store = std::sync::Arc::clone(&self.task.store);
+        let mut scan = Scan::new(&*store, PREFIX);
+        while let Some(items) = scan.next().await? {
+            for item in &items {
                 self.take(&mut changes, &item.key, Some(&item.value));
             }
-            after = page.items.last().map(|item| item.key.clone());
-            if !page.more || after.is_none() {
-                break page.revision;
-            }
-        };
+        }
+        let revision = scan.revision();
         let resources = changes.len();
         self.compile(changes, revision, started);
         info!(%revision, resources, nodes = self.nodes.len(), "compiled");

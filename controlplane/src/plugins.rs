@@ -20,7 +20,7 @@ use palisade_proto::v1::{
     Component, FetchPluginRequest, FetchPluginResponse, ListPluginsRequest, ListPluginsResponse,
     PluginKind, UploadPluginRequest, UploadPluginResponse, plugin_service_server::PluginService,
 };
-use palisade_store::Store;
+use palisade_store::{Scan, Store};
 use std::{collections::BTreeMap, pin::Pin, sync::Arc};
 use tokio::sync::Semaphore;
 use tokio_stream::Stream;
@@ -28,8 +28,6 @@ use tonic::{Request, Response, Status, Streaming};
 
 /// Uploads at once: each is held in memory as a whole.
 const UPLOADS: usize = 2;
-/// Resources read at once.
-const PAGE: usize = 500;
 
 /// The service.
 pub struct Plugins {
@@ -65,11 +63,9 @@ async fn users(store: &dyn Store) -> Result<BTreeMap<String, Vec<String>>, Statu
         palisade_model::Kind::Plugin
     );
     let mut users: BTreeMap<String, Vec<String>> = BTreeMap::new();
-    let mut after = None;
-    loop {
-        let page = store.range(prefix.as_bytes(), after.as_deref(), PAGE, None);
-        let page = page.await.map_err(of_store)?;
-        for item in &page.items {
+    let mut scan = Scan::new(store, prefix);
+    while let Some(items) = scan.next().await.map_err(of_store)? {
+        for item in &items {
             let json: serde_json::Value = serde_json::from_slice(&item.value)
                 .map_err(|error| crate::failure::internal("a resource is not JSON", &error))?;
             let text = |at: &str| json.pointer(at)?.as_str().map(str::to_owned);
@@ -77,11 +73,8 @@ async fn users(store: &dyn Store) -> Result<BTreeMap<String, Vec<String>>, Statu
                 users.entry(digest).or_default().push(name);
             }
         }
-        after = page.items.last().map(|item| item.key.clone());
-        if !page.more || after.is_none() {
-            return Ok(users);
-        }
     }
+    Ok(users)
 }
 
 impl Plugins {

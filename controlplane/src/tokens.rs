@@ -7,7 +7,7 @@ use palisade_proto::v1::{
     CreateTokenRequest, CreateTokenResponse, DeleteTokenRequest, DeleteTokenResponse,
     ListTokensRequest, ListTokensResponse, Token, token_service_server::TokenService,
 };
-use palisade_store::{Compare, Op, Store, Txn, TxnOutcome};
+use palisade_store::{Compare, Op, Scan, Store, Txn, TxnOutcome};
 use std::sync::Arc;
 use tonic::{Request, Response, Status};
 
@@ -17,8 +17,6 @@ pub(crate) const PREFIX: &str = "/t/";
 const DEFAULT_SECONDS: u64 = 3600;
 /// Shortest and longest life.
 const SECONDS: std::ops::RangeInclusive<u64> = 60..=2_592_000;
-/// Records read at once.
-const PAGE: usize = 500;
 
 /// The service.
 pub struct Tokens {
@@ -99,22 +97,13 @@ impl TokenService for Tokens {
         _: Request<ListTokensRequest>,
     ) -> Result<Response<ListTokensResponse>, Status> {
         let mut tokens = Vec::new();
-        let (mut after, mut at) = (None, None);
-        loop {
-            let page = self
-                .store
-                .range(PREFIX.as_bytes(), after.as_deref(), PAGE, at)
-                .await
-                .map_err(of_store)?;
-            at = Some(page.revision);
-            for item in &page.items {
+        let mut scan = Scan::new(&*self.store, PREFIX);
+        while let Some(items) = scan.next().await.map_err(of_store)? {
+            for item in &items {
                 tokens.push(describe(&decode(&item.value)?));
             }
-            after = page.items.last().map(|item| item.key.clone());
-            if !page.more || after.is_none() {
-                return Ok(Response::new(ListTokensResponse { tokens }));
-            }
         }
+        Ok(Response::new(ListTokensResponse { tokens }))
     }
 
     async fn delete_token(

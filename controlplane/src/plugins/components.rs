@@ -12,7 +12,7 @@ use bytes::Bytes;
 use palisade_plugin_host::{
     Digest, Host, HostConfig, HostError, Plugin, Refusal, SettingsError, verify,
 };
-use palisade_store::{Compare, Op, Revision, Store, Txn, TxnOutcome};
+use palisade_store::{Compare, Op, Revision, Scan, Store, Txn, TxnOutcome};
 use std::{
     collections::{BTreeMap, HashMap},
     fmt::Display,
@@ -88,24 +88,17 @@ impl Components {
     /// All records, by digest, each with the revision that it was last written at.
     pub(super) async fn records(&self) -> Result<Vec<(Digest, Record, Revision)>, Status> {
         let mut records = Vec::new();
-        let mut after = None;
-        loop {
-            let page = self
-                .store
-                .range(RECORDS.as_bytes(), after.as_deref(), PAGE, None);
-            let page = page.await.map_err(of_store)?;
-            for item in &page.items {
+        let mut scan = Scan::new(&*self.store, RECORDS);
+        while let Some(items) = scan.next().await.map_err(of_store)? {
+            for item in &items {
                 let hex = std::str::from_utf8(&item.key).unwrap_or_default();
                 let hex = hex.trim_start_matches(RECORDS);
                 let digest = format!("sha256:{hex}").parse::<Digest>();
                 let digest = digest.map_err(|error| internal("a record's key is wrong", &error))?;
                 records.push((digest, Record::decode(&item.value)?, item.modified));
             }
-            after = page.items.last().map(|item| item.key.clone());
-            if !page.more || after.is_none() {
-                return Ok(records);
-            }
         }
+        Ok(records)
     }
 
     /// Verifies a component and stores it.

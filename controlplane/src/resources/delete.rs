@@ -5,12 +5,10 @@ use super::{Resources, built_in, problems, stored, write::ATTEMPTS};
 use crate::failure::{contended, of_store};
 use palisade_model::{Kind, ResourceId};
 use palisade_proto::v1::{DeleteResourceRequest, DeleteResourceResponse};
-use palisade_store::{Compare, Op, Txn, TxnOutcome};
+use palisade_store::{Compare, Op, Scan, Txn, TxnOutcome};
 use tonic::{Code, Status};
 use tonic_types::PreconditionViolation;
 
-/// Policies looked at in one page when a tier is deleted.
-const PAGE: usize = 500;
 /// The most referrers that a refusal names.
 const REFERRERS: usize = 10;
 
@@ -108,14 +106,12 @@ impl Resources {
         found: &mut Vec<PreconditionViolation>,
     ) -> Result<(), Status> {
         let prefix = format!("{}{kind}/", super::PREFIX);
-        let mut after = None;
+        let mut scan = Scan::new(&*self.store, prefix.as_str());
         while found.len() < REFERRERS {
-            let page = self
-                .store
-                .range(prefix.as_bytes(), after.as_deref(), PAGE, None)
-                .await
-                .map_err(of_store)?;
-            for item in &page.items {
+            let Some(items) = scan.next().await.map_err(of_store)? else {
+                break;
+            };
+            for item in &items {
                 let json = stored::parse(&item.value)?;
                 let named = json.pointer("/spec/tier").and_then(|tier| tier.as_str());
                 if named == Some(tier.name.as_str()) {
@@ -127,10 +123,6 @@ impl Resources {
                         format!("{kind} `{policy}` belongs to it"),
                     ));
                 }
-            }
-            after = page.items.last().map(|item| item.key.clone());
-            if !page.more || after.is_none() {
-                break;
             }
         }
         Ok(())

@@ -19,13 +19,10 @@ use palisade_model::{
     ResourceId, Rule, Segment, Spec,
 };
 use palisade_plugin_host::{Digest, Kind as Duty, SettingsError};
-use palisade_store::Compare;
+use palisade_store::{Compare, Scan};
 use std::collections::{BTreeMap, BTreeSet};
 use tonic::Status;
 use tonic_types::PreconditionViolation;
-
-/// Resources read at once.
-const PAGE: usize = 500;
 
 /// What was found out.
 #[derive(Default)]
@@ -246,14 +243,9 @@ impl Resources {
         let mut users = Vec::new();
         for kind in [Kind::GlobalNetworkPolicy, Kind::NetworkPolicy] {
             let prefix = format!("{}{kind}/", super::PREFIX);
-            let mut after = None;
-            loop {
-                let page = self
-                    .store
-                    .range(prefix.as_bytes(), after.as_deref(), PAGE, None)
-                    .await
-                    .map_err(of_store)?;
-                for item in &page.items {
+            let mut scan = Scan::new(&*self.store, prefix);
+            while let Some(items) = scan.next().await.map_err(of_store)? {
+                for item in &items {
                     let Ok(decoded) = palisade_model::decode(&stored::parse(&item.value)?) else {
                         continue;
                     };
@@ -265,10 +257,6 @@ impl Resources {
                     if !found.is_empty() {
                         users.push((decoded.resource.id(), found));
                     }
-                }
-                after = page.items.last().map(|item| item.key.clone());
-                if !page.more || after.is_none() {
-                    break;
                 }
             }
         }

@@ -8,13 +8,10 @@ use super::{
 };
 use crate::failure::{contended, of_store};
 use palisade_model::{Kind, Name, ProfileSpec, ResourceId, Spec};
-use palisade_store::{Compare, MAX_OPS, Op, Revision, Txn, TxnOutcome};
+use palisade_store::{Compare, MAX_OPS, Op, Revision, Scan, Txn, TxnOutcome};
 use serde_json::{Value, json};
 use tonic::{Code, Status};
 use tonic_types::PreconditionViolation;
-
-/// Profiles read at once.
-const PAGE: usize = 500;
 
 impl Resources {
     /// Creates or replaces a profile; with `needs`, only while that profile exists.
@@ -54,16 +51,10 @@ impl Resources {
     /// The store's.
     pub(crate) async fn profiles(&self, prefix: &str) -> Result<Vec<(Name, ProfileSpec)>, Status> {
         let prefix = format!("{PREFIX}{}/-/{prefix}", Kind::Profile);
-        let (mut at, mut after) = (None, None::<bytes::Bytes>);
+        let mut scan = Scan::new(&*self.store, prefix);
         let mut found = Vec::new();
-        loop {
-            let page = self
-                .store
-                .range(prefix.as_bytes(), after.as_deref(), PAGE, at)
-                .await
-                .map_err(of_store)?;
-            at = Some(page.revision);
-            for item in &page.items {
+        while let Some(items) = scan.next().await.map_err(of_store)? {
+            for item in &items {
                 let decoded = palisade_model::decode(&stored::parse(&item.value)?);
                 let resource = decoded
                     .map_err(|_| Status::internal("a stored profile cannot be read"))?
@@ -72,11 +63,8 @@ impl Resources {
                     found.push((resource.metadata.name, spec));
                 }
             }
-            after = page.items.last().map(|item| item.key.clone());
-            if !page.more || after.is_none() {
-                return Ok(found);
-            }
         }
+        Ok(found)
     }
 
     /// Deletes a profile with all whose name begins with `members`, in one commit.

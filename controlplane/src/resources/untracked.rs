@@ -7,12 +7,11 @@ use palisade_compile::{effective_labels, policy_subject};
 use palisade_model::{
     HostInterface, Kind, Name, PolicyStage, ProfileSpec, Resource, ResourceId, Spec,
 };
+use palisade_store::Scan;
 use std::{borrow::Cow, collections::BTreeMap};
 use tonic::Status;
 use tonic_types::PreconditionViolation;
 
-/// Resources read at once.
-const PAGE: usize = 500;
 /// The most pairs that a refusal names.
 const MOST: usize = 10;
 
@@ -108,26 +107,16 @@ impl Resources {
 
     /// Stored resources of a kind whose text has these bytes.
     async fn like(&self, kind: Kind, bytes: &[u8]) -> Result<Vec<Resource>, Status> {
-        let prefix = format!("{PREFIX}{kind}/");
-        let (mut at, mut after) = (None, None::<bytes::Bytes>);
+        let mut scan = Scan::new(&*self.store, format!("{PREFIX}{kind}/"));
         let mut found = Vec::new();
-        loop {
-            let page = self
-                .store
-                .range(prefix.as_bytes(), after.as_deref(), PAGE, at)
-                .await
-                .map_err(of_store)?;
-            at = Some(page.revision);
-            for item in &page.items {
+        while let Some(items) = scan.next().await.map_err(of_store)? {
+            for item in &items {
                 if item.value.windows(bytes.len()).any(|part| part == bytes) {
                     found.push(decode(&item.value)?);
                 }
             }
-            after = page.items.last().map(|item| item.key.clone());
-            if !page.more || after.is_none() {
-                return Ok(found);
-            }
         }
+        Ok(found)
     }
 
     /// The profiles of an endpoint as they will stand.

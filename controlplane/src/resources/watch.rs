@@ -3,7 +3,7 @@
 use super::{Resources, read, stored};
 use crate::failure::of_store;
 use palisade_proto::v1::{WatchEventType, WatchResourcesRequest, WatchResourcesResponse};
-use palisade_store::{Batch, Change, Event, Revision, Store, WatchStream};
+use palisade_store::{Batch, Change, Event, Revision, Scan, Store, WatchStream};
 use std::{pin::Pin, sync::Arc, time::Duration};
 use tokio::sync::mpsc;
 use tokio_stream::{Stream, StreamExt as _, wrappers::ReceiverStream};
@@ -11,8 +11,6 @@ use tonic::Status;
 
 /// Events that wait for a watcher; then the store's log waits, which costs no memory.
 const OUTBOUND: usize = 64;
-/// Resources of the present state read at once.
-const PAGE: usize = 500;
 /// A quiet watch gets a bookmark this often.
 const BOOKMARK: Duration = Duration::from_secs(30);
 
@@ -60,17 +58,14 @@ async fn fail<T>(sender: &Sender, status: Status) -> Result<T, Gone> {
 }
 
 async fn from_present(store: &dyn Store, prefix: &str, sender: &Sender) -> Result<(), Gone> {
-    let (mut at, mut after) = (None, None::<bytes::Bytes>);
-    let revision = loop {
-        let page = match store
-            .range(prefix.as_bytes(), after.as_deref(), PAGE, at)
-            .await
-        {
-            Ok(page) => page,
+    let mut scan = Scan::new(store, prefix);
+    loop {
+        let items = match scan.next().await {
+            Ok(Some(items)) => items,
+            Ok(None) => break,
             Err(error) => return fail(sender, of_store(error)).await,
         };
-        at = Some(page.revision);
-        for item in &page.items {
+        for item in &items {
             let event = stored::of_key_value(item).map(|resource| WatchResourcesResponse {
                 r#type: WatchEventType::Added.into(),
                 resource,
@@ -78,11 +73,8 @@ async fn from_present(store: &dyn Store, prefix: &str, sender: &Sender) -> Resul
             });
             send(sender, event).await?;
         }
-        after = page.items.last().map(|item| item.key.clone());
-        if !page.more || after.is_none() {
-            break page.revision;
-        }
-    };
+    }
+    let revision = scan.revision();
     send(sender, Ok(bookmark(revision))).await?;
     match store.watch(prefix.as_bytes(), revision).await {
         Ok(changes) => follow(changes, revision, sender).await,

@@ -9,6 +9,7 @@
 mod embedded;
 mod error;
 mod key_value;
+mod scan;
 mod store;
 mod txn;
 mod watch;
@@ -19,6 +20,7 @@ pub mod conformance;
 pub use embedded::{EmbeddedStore, Retention};
 pub use error::{OpenError, StoreError};
 pub use key_value::{KeyValue, Page, Revision};
+pub use scan::Scan;
 pub use store::{Lease, Store, StoreIdentity};
 pub use txn::{Compare, MAX_KEY, MAX_OPS, MAX_VALUE, Op, Txn, TxnOutcome};
 pub use watch::{Batch, Change, Event, WatchStream};
