@@ -4,6 +4,7 @@ use crate::worlds;
 use palisade_policy::{
     delta::{Change, SetChange},
     ids::{PolicyId, SetId},
+    plugin::PluginCondition,
     rule::{Action, EntityMatch, Match, Policy, PortMatch, PortRange, Rule},
     set::Member,
     view::View,
@@ -17,7 +18,12 @@ use palisade_ruleset::{
     lower_change,
     plan::{Op, Plan},
 };
-use proptest::{collection::vec, prelude::*, sample::Index};
+use proptest::{
+    collection::vec,
+    option,
+    prelude::*,
+    sample::{Index, select},
+};
 use std::sync::Arc;
 
 fn lowered(view: &View, revision: u64, cache: &mut LowerCache) -> Ruleset {
@@ -57,16 +63,28 @@ fn ported(mut policy: Policy) -> Policy {
     policy
 }
 
-/// Policies that become others, and whether by rules that only an index decides.
-fn edits() -> impl Strategy<Value = Vec<(Index, Policy, bool)>> {
+/// Policies that become others: which, whether by rules that only an index decides, and what a rule asks a plugin, where
+/// there are any.
+fn edits() -> impl Strategy<Value = Vec<(Index, Policy, bool, Option<PluginCondition>)>> {
     vec(
         (
             any::<Index>(),
             worlds::policy("gnp/new"),
             prop::bool::weighted(0.8),
+            option::weighted(0.2, select(worlds::conditions().to_vec())),
         ),
         1..3,
     )
+}
+
+/// With a condition in the first rule of each direction.
+fn asking(mut policy: Policy, condition: Option<PluginCondition>) -> Policy {
+    for rules in [&mut policy.ingress, &mut policy.egress] {
+        if let Some(rule) = rules.first_mut() {
+            rule.matches.plugin.clone_from(&condition);
+        }
+    }
+    policy
 }
 
 proptest! {
@@ -74,7 +92,7 @@ proptest! {
 
     #[test]
     fn policies_go_the_short_way_to_the_same_place(
-        first in worlds::view(),
+        first in prop_oneof![2 => worlds::view(), 1 => worlds::asking_view()],
         most_ported in prop::bool::weighted(0.8),
         rounds in vec(edits(), 1..8),
     ) {
@@ -88,9 +106,11 @@ proptest! {
         let mut actual = Actual::new(lowered(&view, 0, &mut cache));
         for (edits, revision) in rounds.into_iter().zip(1..) {
             let mut change = Change::default();
-            for (at, policy, is_ported) in edits {
+            for (at, policy, is_ported, condition) in edits {
                 let id = PolicyId::from(*at.get(&worlds::POLICIES));
                 let policy = if is_ported { ported(policy) } else { policy };
+                let condition = condition.filter(|asked| view.plugins.contains_key(&asked.plugin));
+                let policy = asking(policy, condition);
                 view.policies.insert(id.clone(), Arc::new(policy));
                 change.policies.insert(id);
             }
