@@ -7,6 +7,7 @@
 
 pub mod explain;
 pub mod format;
+pub mod guests;
 pub mod load;
 pub mod netns;
 pub mod pair;

@@ -74,6 +74,19 @@ impl Load {
     ///
     /// Where the host has no nftables, or a station no sockets.
     pub fn start(sandbox: &Sandbox, host: &str, streams: Vec<Stream>) -> Result<Self> {
+        Self::every(APART, sandbox, host, streams)
+    }
+
+    /// The same without a pause: as much as the machine sends.
+    ///
+    /// # Errors
+    ///
+    /// As [`Load::start`].
+    pub fn flood(sandbox: &Sandbox, host: &str, streams: Vec<Stream>) -> Result<Self> {
+        Self::every(Duration::ZERO, sandbox, host, streams)
+    }
+
+    fn every(apart: Duration, sandbox: &Sandbox, host: &str, streams: Vec<Stream>) -> Result<Self> {
         sandbox.station(host)?.namespace().nft(&table(&streams))?;
         let mut sinks = Vec::new();
         for (station, port) in streams.iter().filter_map(|stream| stream.sink.as_ref()) {
@@ -108,7 +121,9 @@ impl Load {
             while !told.load(Ordering::Relaxed) {
                 // A full queue is no concern of ours: what was not sent is not counted.
                 sockets.iter().for_each(|socket| drop(socket.send(b"x")));
-                std::thread::sleep(APART);
+                if !apart.is_zero() {
+                    std::thread::sleep(apart);
+                }
             }
         };
         let sender = std::thread::Builder::new()

@@ -95,6 +95,19 @@ impl Pair {
     ///
     /// As [`Load::start`].
     pub fn load(&self) -> Result<Load> {
+        Load::start(&self.sandbox, "host0", self.streams()?)
+    }
+
+    /// The same, as fast as the machine sends.
+    ///
+    /// # Errors
+    ///
+    /// As [`Load::flood`].
+    pub fn flood(&self) -> Result<Load> {
+        Load::flood(&self.sandbox, "host0", self.streams()?)
+    }
+
+    fn streams(&self) -> Result<Vec<Stream>> {
         let address = self.sandbox.station("host0")?.address(false);
         let address = address.context("host0 has an address")?;
         let streams = [(MUST_PASS, true), (MUST_DROP, false)].map(|(port, passes)| Stream {
@@ -104,7 +117,7 @@ impl Pair {
             passes,
             sink: None,
         });
-        Load::start(&self.sandbox, "host0", streams.to_vec())
+        Ok(streams.to_vec())
     }
 
     /// Ends the streams and says what was counted.

@@ -13,15 +13,19 @@ use crate::sandbox::{CONTROL_PLANE, Sandbox};
 mod api;
 mod binaries;
 mod command_line;
+mod figures;
 mod process;
 
 pub use api::Api;
 pub use binaries::Binaries;
 pub use command_line::{Output, Palisadectl};
+pub use figures::Figures;
 pub use process::Process;
 
 /// How long a daemon may take to say it is ready; the machine may be busy building.
 const START: Duration = Duration::from_secs(30);
+/// Where a node's daemon shows its figures, in its own namespace.
+const NODE_HTTP: &str = "127.0.0.1:7603";
 
 /// A control plane and a daemon on every protected host. Everything ends on drop.
 pub struct Deployment {
@@ -155,6 +159,22 @@ impl Deployment {
         (&self.controlplane_door, context)
     }
 
+    /// A file below the folder that the daemons keep files of sinks in.
+    pub fn sink(&self, name: &str) -> PathBuf {
+        self.path(name)
+    }
+
+    /// The figures of a host's daemon, as it shows them.
+    ///
+    /// # Errors
+    ///
+    /// Where it does not answer.
+    pub fn figures(&self, host: &str) -> Result<Figures> {
+        let node = self.nodes.get(host);
+        let door = &node.with_context(|| format!("{host} is enrolled"))?.door;
+        Figures::read(door, NODE_HTTP).with_context(|| format!("figures of {host}"))
+    }
+
     /// What every daemon logged, with its name before it.
     pub fn logs(&self) -> String {
         let nodes = self
@@ -199,7 +219,7 @@ impl Deployment {
             .arg(self.path(host))
             .arg("--sink-dir")
             .arg(self.folder.path())
-            .args(["--http-listen", "127.0.0.1:7603"])
+            .args(["--http-listen", NODE_HTTP])
             .args(more);
         let process = self.launch(host, &door, &mut command)?;
         if let Some(node) = self.nodes.get_mut(host) {

@@ -4,6 +4,7 @@
 
 pub mod connection;
 mod craft;
+pub mod datagram;
 pub mod probe;
 pub mod responder;
 mod sctp;

@@ -1,0 +1,118 @@
+//! `dns-suffix`: queries for a denied suffix are dropped and others pass, in and out, of both families.
+
+use palisade_integration::format::Protocol;
+use palisade_integration::pair::{MUST_DROP, MUST_PASS, host_endpoint};
+
+use crate::world::{Asked, Line, PATIENCE, pair, until};
+
+const ALLOWED: Asked = Asked {
+    from: 0,
+    name: "www.other.example",
+};
+const DENIED: Asked = Asked {
+    from: 0,
+    name: "www.denied.example",
+};
+/// A name that only ends in the same letters.
+const ALIKE: Asked = Asked {
+    from: 0,
+    name: "undenied.example",
+};
+
+/// Packets that plugins answered.
+const ANSWERED: &str = "palisade_node_queued_packets_total{outcome=\"answered\"}";
+/// Answers that the kernel was told to remember.
+const REMEMBERED: &str = "palisade_node_remembered_total";
+
+/// Questions to name servers are a failsafe of hosts; only where they are not does policy judge them.
+const FAILSAFES: &str = "apiVersion: projectcalico.org/v3
+kind: FelixConfiguration
+metadata: {name: default}
+spec:
+  failsafeOutboundHostPorts: [{protocol: TCP, port: 7600}]
+---
+";
+
+fn policy(remember: u32) -> String {
+    format!(
+        "apiVersion: palisade.dev/v1
+kind: GlobalNetworkPolicy
+metadata: {{name: names}}
+spec:
+  selector: role == 'app'
+  types: [Ingress, Egress]
+  ingress:
+  - action: Deny
+    protocol: UDP
+    destination: {{ports: [53]}}
+    plugin:
+      name: dns-suffix
+      settings: {{suffixes: [denied.example], rememberSeconds: {remember}}}
+      onFailure: match
+  - {{action: Allow, protocol: UDP, destination: {{ports: [53, {MUST_PASS}]}}}}
+  - {{action: Allow, protocol: TCP, destination: {{ports: [8055]}}}}
+  egress:
+  - action: Deny
+    protocol: UDP
+    destination: {{ports: [53]}}
+    plugin:
+      name: dns-suffix
+      settings: {{suffixes: [denied.example], rememberSeconds: {remember}}}
+      onFailure: match
+  - {{action: Allow, protocol: UDP, destination: {{ports: [53]}}}}
+---
+",
+    )
+}
+
+#[test]
+fn queries_for_a_denied_suffix_are_dropped_and_others_pass() {
+    let Some(pair) = pair("dns-suffix", &["dns-suffix"]) else {
+        return;
+    };
+    pair.apply(&(policy(0) + &host_endpoint("generation", "0")))
+        .expect("a policy that asks");
+    let inwards = Line::inwards(&pair, &[ALLOWED, DENIED, ALIKE]);
+    inwards.settles(&pair, "in", &[ALLOWED, ALIKE], PATIENCE);
+    let outwards = Line::outwards(&pair, &[ALLOWED, DENIED, ALIKE]);
+    outwards.settles(&pair, "failsafe", &[ALLOWED, DENIED, ALIKE], PATIENCE);
+    pair.apply(FAILSAFES).expect("other failsafes");
+    outwards.settles(&pair, "out", &[ALLOWED, ALIKE], PATIENCE);
+    // The other rules of the same policy.
+    pair.expect(Protocol::UDP, MUST_PASS, true);
+    pair.expect(Protocol::UDP, MUST_DROP, false);
+    pair.expect(Protocol::TCP, 8055, true);
+    pair.expect(Protocol::TCP, 8056, false);
+}
+
+#[test]
+fn an_answer_is_remembered_for_its_flow() {
+    let Some(pair) = pair("dns-suffix remembers", &["dns-suffix"]) else {
+        return;
+    };
+    pair.apply(&(policy(600) + &host_endpoint("generation", "0")))
+        .expect("a policy that asks");
+    let figure = |name| pair.deployment.figures("host0").expect("figures").get(name);
+    // New sockets, so that nothing is remembered of them.
+    until(&pair, "asked", || {
+        let line = Line::inwards(&pair, &[ALLOWED]);
+        line.ask().len() == 2 && figure(ANSWERED) > 0.0
+    });
+    let line = Line::inwards(&pair, &[ALLOWED, DENIED]);
+    let (answered, remembered) = (figure(ANSWERED), figure(REMEMBERED));
+    assert_eq!(line.ask().len(), 2, "one of two names, in both families");
+    until(&pair, "remembered", || {
+        figure(REMEMBERED) >= remembered + 4.0
+    });
+    assert_eq!(figure(ANSWERED), answered + 4.0, "each socket asks once");
+    for _ in 0..3 {
+        let through = line.ask();
+        let right = through.len() == 2 && through.iter().all(|(asked, _)| *asked == ALLOWED);
+        assert!(right, "{through:?}\n{}", pair.deployment.logs());
+    }
+    assert_eq!(
+        figure(ANSWERED),
+        answered + 4.0,
+        "repetitions are not asked about"
+    );
+}

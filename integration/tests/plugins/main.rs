@@ -1,0 +1,7 @@
+//! Plugins seen from outside: built from source, uploaded, named by policy, asked about real packets.
+
+mod audit;
+mod dns_suffix;
+mod failure;
+mod redact;
+mod world;
