@@ -1,7 +1,10 @@
 //! The demonstration: two protected hosts and a client in network namespaces, the real control plane and daemons,
-//! the worker-node policy of the host protection guide, real packets, and which rule decided about each.
+//! the worker-node policy of the host protection guide, real packets, and which rule decided about each. Then two plugins
+//! on top of it.
 //!
 //! Everything happens in namespaces of its own; the ruleset of the machine is never touched.
+
+mod plugins;
 
 use std::collections::BTreeSet;
 use std::process::ExitCode;
@@ -16,9 +19,9 @@ use palisade_integration::product::{Binaries, Deployment};
 use palisade_integration::sandbox::Sandbox;
 use palisade_integration::traffic::probe::{attempt, observe_all};
 
-const TOPOLOGY: &str = include_str!("../demo/topology.yaml");
-const POLICY: &str = include_str!("../demo/policy.yaml");
-const ENDPOINTS: &str = include_str!("../demo/endpoints.yaml");
+const TOPOLOGY: &str = include_str!("../../demo/topology.yaml");
+const POLICY: &str = include_str!("../../demo/policy.yaml");
+const ENDPOINTS: &str = include_str!("../../demo/endpoints.yaml");
 const PROTECTED: [&str; 2] = ["worker1", "worker2"];
 /// Time between two rounds of the live demonstration.
 const ROUND: Duration = Duration::from_secs(3);
@@ -47,8 +50,9 @@ fn demonstrate(once: bool) -> Result<()> {
     }
     let interrupted = interruption()?;
     let binaries = Binaries::find()?;
+    let plugins = plugins::Built::from_source()?;
     println!(
-        "Laying out worker1, worker2 (protected) and client in network namespaces of their own."
+        "Laying out worker1, worker2 (protected), client and resolver in network namespaces of their own."
     );
     let topology: Topology = serde_saphyr::from_str(TOPOLOGY).context("read the topology")?;
     let sandbox = Sandbox::build(&topology, &BTreeSet::new())?;
@@ -63,7 +67,7 @@ fn demonstrate(once: bool) -> Result<()> {
         sandbox: &sandbox,
         deployment: &deployment,
     };
-    let outcome = show.act().and_then(|()| {
+    let outcome = show.act().and_then(|()| plugins.act(&show)).and_then(|()| {
         if once {
             Ok(())
         } else {
@@ -152,12 +156,15 @@ impl Show<'_> {
             "  {} delete globalnetworkpolicy k8s-worker",
             self.deployment.palisadectl()
         );
+        println!("  {} flows --follow", self.deployment.palisadectl());
         println!(
             "  ip netns exec {} nft list table inet palisade\n",
             self.sandbox.station("worker1")?.namespace().name()
         );
         let probes = after();
-        let mut fared: Vec<bool> = probes.iter().map(|probe| probe.allow).collect();
+        // Not as the table above: by now a plugin decides about what goes to port 53, and takes no nonsense.
+        let fare = |probe| attempt(self.sandbox, probe);
+        let mut fared = probes.iter().map(fare).collect::<Result<Vec<bool>>>()?;
         while let Err(RecvTimeoutError::Timeout) = interrupted.recv_timeout(ROUND) {
             for (probe, before) in probes.iter().zip(&mut fared) {
                 let passed = attempt(self.sandbox, probe)?;
