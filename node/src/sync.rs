@@ -181,8 +181,7 @@ struct Reported {
     at: Instant,
     environment: Environment,
     endpoints: BTreeMap<EndpointId, EndpointStatus>,
-    /// Name, state and reason of each plugin.
-    plugins: Vec<(String, i32, String)>,
+    plugins: Vec<PluginReport>,
     /// Something else changed since.
     stale: bool,
 }
@@ -242,8 +241,8 @@ impl Conversation<'_> {
                 }
                 Ok(()) = self.shelf.changed() => return Ok(self.report()),
                 () = tokio::time::sleep_until(report_at.into()), if self.reported.stale || !self.reported.plugins.is_empty() => {
-                    // Plugins are set aside, and come back, with nobody telling.
-                    if self.reported.stale || plugin_states(&self.shelf.borrow().report()) != self.reported.plugins {
+                    // Plugins are called, set aside, and come back, with nobody telling.
+                    if self.reported.stale || self.shelf.borrow().report() != self.reported.plugins {
                         return Ok(self.report());
                     }
                     self.reported.at = Instant::now();
@@ -293,7 +292,7 @@ impl Conversation<'_> {
 impl Reported {
     fn now(seen: &Seen, report: &NodeReport) -> Self {
         Self {
-            plugins: plugin_states(&report.plugins),
+            plugins: report.plugins.clone(),
             at: Instant::now(),
             environment: seen.environment.clone(),
             endpoints: seen.endpoints.clone(),
@@ -305,12 +304,4 @@ impl Reported {
     fn is_outdated(&self, seen: &Seen) -> bool {
         self.environment != seen.environment || self.endpoints != seen.endpoints
     }
-}
-
-/// What is worth a report of its own; counts are not.
-fn plugin_states(reports: &[PluginReport]) -> Vec<(String, i32, String)> {
-    let states = reports.iter();
-    states
-        .map(|report| (report.name.clone(), report.state, report.reason.clone()))
-        .collect()
 }

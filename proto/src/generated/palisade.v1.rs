@@ -1957,7 +1957,7 @@ pub struct PluginReport {
     /// Why it is not active, or its last fault; empty: nothing is wrong.
     #[prost(string, tag = "4")]
     pub reason: ::prost::alloc::string::String,
-    /// Calls since the daemon started, and how many of them gave no answer. As of this report; they make none by themselves.
+    /// Calls since the daemon started, and how many of them gave no answer. A change of these alone is reported every ten seconds at most.
     #[prost(uint64, tag = "5")]
     pub calls: u64,
     #[prost(uint64, tag = "6")]
