@@ -159,8 +159,8 @@ impl Deployment {
         (&self.controlplane_door, context)
     }
 
-    /// A file below the folder that the daemons keep files of sinks in.
-    pub fn sink(&self, name: &str) -> PathBuf {
+    /// A file below the folder in which daemons may keep files of sinks, and have their state below their names.
+    pub fn file(&self, name: &str) -> PathBuf {
         self.path(name)
     }
 

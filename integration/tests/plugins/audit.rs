@@ -28,7 +28,7 @@ pub(crate) fn redact(pair: &Pair, settings: &str) -> PathBuf {
         .run(&["plugin", "push", file.to_str().expect("a path")], "")
         .and_then(|output| output.success())
         .expect("an upload");
-    let sink = pair.deployment.sink("audit.jsonl");
+    let sink = pair.deployment.file("audit.jsonl");
     let plugin = format!(
         "apiVersion: palisade.dev/v1
 kind: Plugin

@@ -1,12 +1,13 @@
 //! What happens to packets when nobody answers: the rule's `onFailure`, within the heartbeat's time, and nothing else.
 
+use std::fs;
 use std::time::Duration;
 
 use palisade_integration::format::Protocol;
 use palisade_integration::pair::{MUST_DROP, MUST_PASS, Pair, host_endpoint};
 use rustix::process::{Signal, kill_process};
 
-use crate::world::{Asked, Line, PATIENCE, pair};
+use crate::world::{Asked, Line, PATIENCE, pair, until};
 
 /// The heartbeat lasts a second; the rest is for machines that are busy.
 const SOON: Duration = Duration::from_secs(3);
@@ -128,6 +129,46 @@ fn failure_policies_hold_while_the_daemon_is_stopped_or_killed_and_end_with_it()
     let counts = pair.count(load).expect("counters");
     counts.expect_none_lost_none_leaked();
     println!("failure policies held {stopped:?} after a stop, {killed:?} after a kill");
+}
+
+#[test]
+fn a_plugin_that_is_altered_or_gone_from_disk_decides_nothing_until_it_is_fetched_again() {
+    let Some(mut pair) = pair("plugin gone", &["dns-suffix"]) else {
+        return;
+    };
+    pair.apply(&(policy() + &host_endpoint("generation", "0")))
+        .expect("a policy that asks");
+    let line = Line::inwards(&pair, &asked(|_| true));
+    answered(&pair, &line, "running");
+    let folder = pair.deployment.file("host0").join("plugins");
+    let alter = || {
+        let files = fs::read_dir(&folder).expect("plugins");
+        let paths = files.map(|file| file.expect("a file").path());
+        let components = paths.filter(|path| path.extension().is_some_and(|end| end == "wasm"));
+        let altered = components.map(|path| fs::write(path, b"another component"));
+        assert_eq!(altered.filter(Result::is_ok).count(), 1, "the only one");
+        fs::remove_dir_all(folder.join("code")).expect("its code");
+    };
+    let remove = || fs::remove_dir_all(&folder).expect("plugins");
+    for (what, damage) in [("altered", &alter as &dyn Fn()), ("gone", &remove)] {
+        let node = pair.deployment.node("host0");
+        node.and_then(|node| node.kill()).expect("a kill");
+        let controlplane = pair.deployment.controlplane();
+        controlplane
+            .and_then(|controlplane| controlplane.kill())
+            .expect("a kill");
+        damage();
+        pair.deployment.start_node("host0").expect("a start");
+        // The heartbeat is back, the plugin is not.
+        until(&pair, "asked in vain", || {
+            line.ask();
+            let figures = pair.deployment.figures("host0").expect("figures");
+            figures.get("palisade_node_queued_packets_total{outcome=\"failed\"}") > 0.0
+        });
+        unanswered(&pair, &line, what);
+        pair.deployment.start_controlplane().expect("a start");
+        answered(&pair, &line, "fetched again");
+    }
 }
 
 /// A policy of four rules that ask the plugin that misbehaves, before those of [`policy`].
