@@ -35,6 +35,8 @@ pub struct Stream {
     pub from: String,
     /// Where it sends them, before translation.
     pub to: SocketAddr,
+    /// What is in each of them.
+    pub bytes: Vec<u8>,
     /// Whether each of them must get through; otherwise none may.
     pub passes: bool,
     /// The station and port where they arrive, for a socket that takes them in silence; `None` where something listens.
@@ -117,10 +119,12 @@ impl Load {
             .collect::<Result<Vec<_>>>()?;
         let stop = Arc::new(AtomicBool::new(false));
         let told = Arc::clone(&stop);
+        let bytes: Vec<Vec<u8>> = streams.iter().map(|stream| stream.bytes.clone()).collect();
         let send = move || {
             while !told.load(Ordering::Relaxed) {
                 // A full queue is no concern of ours: what was not sent is not counted.
-                sockets.iter().for_each(|socket| drop(socket.send(b"x")));
+                let each = sockets.iter().zip(&bytes);
+                each.for_each(|(socket, bytes)| drop(socket.send(bytes)));
                 if !apart.is_zero() {
                     std::thread::sleep(apart);
                 }

@@ -114,6 +114,7 @@ impl Pair {
             name: format!("udp/{port}"),
             from: "client".to_owned(),
             to: (address, port).into(),
+            bytes: vec![0],
             passes,
             sink: None,
         });

@@ -9,7 +9,7 @@ const ALLOWED: Asked = Asked {
     from: 0,
     name: "www.other.example",
 };
-const DENIED: Asked = Asked {
+pub(crate) const DENIED: Asked = Asked {
     from: 0,
     name: "www.denied.example",
 };
@@ -20,7 +20,7 @@ const ALIKE: Asked = Asked {
 };
 
 /// Packets that plugins answered.
-const ANSWERED: &str = "palisade_node_queued_packets_total{outcome=\"answered\"}";
+pub(crate) const ANSWERED: &str = "palisade_node_queued_packets_total{outcome=\"answered\"}";
 /// Answers that the kernel was told to remember.
 const REMEMBERED: &str = "palisade_node_remembered_total";
 
@@ -33,7 +33,7 @@ spec:
 ---
 ";
 
-fn policy(remember: u32) -> String {
+pub(crate) fn policy(remember: u32) -> String {
     format!(
         "apiVersion: palisade.dev/v1
 kind: GlobalNetworkPolicy

@@ -3,5 +3,6 @@
 mod audit;
 mod dns_suffix;
 mod failure;
+mod leaks;
 mod redact;
 mod world;

@@ -71,6 +71,7 @@ impl Way {
             name: format!("{} ({port})", self.name),
             from: self.from.to_owned(),
             to: SocketAddr::new(self.to.parse().expect("an address"), port),
+            bytes: vec![0],
             passes,
             sink: Some((self.sink.to_owned(), sink)),
         })
