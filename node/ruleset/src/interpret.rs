@@ -15,9 +15,12 @@ use palisade_policy::{
     packet::{Packet, Way},
 };
 
+mod crossing;
 mod facts;
 mod test;
 
+use crossing::Commit;
+pub use crossing::{Crossing, Ended, judge_crossing};
 use facts::Facts;
 pub use facts::{Given, Opaque};
 
@@ -107,16 +110,8 @@ pub fn judge_given(
     packet: &Packet,
     given: &Given,
 ) -> Result<Judgement, InterpretError> {
-    let mut journey = Journey {
-        facts: Facts::new(packet, given),
-        trace: Vec::new(),
-    };
-    let hooks: &[Hook] = match packet.way {
-        Way::In { .. } => &[Hook::Prerouting, Hook::Input],
-        Way::Out { .. } => &[Hook::Output, Hook::Postrouting],
-        Way::Forward { .. } => &[Hook::Prerouting, Hook::Forward, Hook::Postrouting],
-    };
-    for hook in hooks {
+    let mut journey = Journey::new(Facts::new(packet, given), None);
+    for hook in hooks(packet) {
         for (base, table_name, table, chain) in base_chains(ruleset, *hook) {
             journey.facts.enter(packet, base);
             match journey.base_chain(table_name, table, chain)? {
@@ -127,6 +122,15 @@ pub fn judge_given(
         }
     }
     Ok(journey.end(evaluate::Verdict::Accept))
+}
+
+/// Where a packet is judged, in order.
+const fn hooks(packet: &Packet) -> &'static [Hook] {
+    match packet.way {
+        Way::In { .. } => &[Hook::Prerouting, Hook::Input],
+        Way::Out { .. } => &[Hook::Output, Hook::Postrouting],
+        Way::Forward { .. } => &[Hook::Prerouting, Hook::Forward, Hook::Postrouting],
+    }
 }
 
 /// Those of a hook, by priority.
@@ -147,9 +151,13 @@ fn base_chains(ruleset: &Ruleset, hook: Hook) -> Vec<(Base, TableName, &Table, &
 }
 
 /// How a base chain ends.
-enum End {
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum End {
+    /// The packet goes on to the next.
     Accept,
+    /// It is gone.
     Drop,
+    /// It is gone, and answered.
     Reject,
 }
 
@@ -172,12 +180,25 @@ struct Place<'a> {
     depth: usize,
 }
 
-struct Journey {
+struct Journey<'a> {
     facts: Facts,
     trace: Vec<Step>,
+    /// Maps and sets asked.
+    lookups: usize,
+    /// What happens to the ruleset on the way.
+    commit: Option<Commit<'a>>,
 }
 
-impl Journey {
+impl<'a> Journey<'a> {
+    const fn new(facts: Facts, commit: Option<Commit<'a>>) -> Self {
+        Self {
+            facts,
+            trace: Vec::new(),
+            lookups: 0,
+            commit,
+        }
+    }
+
     fn end(self, verdict: evaluate::Verdict) -> Judgement {
         Judgement {
             verdict,
@@ -192,7 +213,7 @@ impl Journey {
         table: &Table,
         chain: &ChainName,
     ) -> Result<End, InterpretError> {
-        let mut place = enter(table, chain, 0)?;
+        let mut place = self.enter(name, table, chain, 0)?;
         let mut stack: Vec<Place<'_>> = Vec::new();
         let mut repeats = 0;
         loop {
@@ -209,7 +230,7 @@ impl Journey {
                     if repeats > REPEATS {
                         return Err(InterpretError::Repeats(chain.clone()));
                     }
-                    place = enter(table, chain, 0)?;
+                    place = self.enter(name, table, chain, 0)?;
                     stack.clear();
                 }
                 Flow::Go(Verdict::Accept) => return Ok(End::Accept),
@@ -220,10 +241,12 @@ impl Journey {
                     None => return Ok(End::Accept),
                 },
                 Flow::Go(Verdict::Jump(to)) => {
-                    let inner = enter(table, &to, place.depth + 1)?;
+                    let inner = self.enter(name, table, &to, place.depth + 1)?;
                     stack.push(std::mem::replace(&mut place, inner));
                 }
-                Flow::Go(Verdict::Goto(to)) => place = enter(table, &to, place.depth + 1)?,
+                Flow::Go(Verdict::Goto(to)) => {
+                    place = self.enter(name, table, &to, place.depth + 1)?;
+                }
             }
         }
     }
@@ -239,12 +262,10 @@ impl Journey {
             let verdict = match expression {
                 Expression::Verdict(verdict) => Some(verdict.clone()),
                 Expression::VerdictMap { key, map } => {
-                    let map = table.maps.get(map);
-                    let map =
-                        map.ok_or_else(|| InterpretError::Dangling(format!("{expression:?}")))?;
+                    let map = self.map(table_name, table, map)?;
                     self.facts
                         .load(*key)
-                        .and_then(|value| test::find(map, &value))
+                        .and_then(|value| test::find(map?, &value))
                         .cloned()
                 }
                 _ => None,
@@ -272,7 +293,14 @@ impl Journey {
                         what: what.clone(),
                     });
                 }
-                (test, _) if self.facts.holds(test, table)? => continue,
+                (Expression::Lookup { key, set, not }, _) => {
+                    let set = self.set(table_name, table, set)?;
+                    if self.facts.is_in(*key, set, *not) {
+                        continue;
+                    }
+                    return Ok(Flow::Next);
+                }
+                (test, _) if self.facts.holds(test) => continue,
                 _ => return Ok(Flow::Next),
             };
             self.trace.push(Step {
@@ -297,24 +325,33 @@ impl Journey {
         }
         Ok(Flow::Next)
     }
-}
 
-fn enter<'a>(
-    table: &'a Table,
-    chain: &ChainName,
-    depth: usize,
-) -> Result<Place<'a>, InterpretError> {
-    if depth >= DEEPEST {
-        return Err(InterpretError::TooDeep(chain.clone()));
+    /// What is to be walked of a chain.
+    fn enter<'t>(
+        &self,
+        name: TableName,
+        table: &'t Table,
+        chain: &ChainName,
+        depth: usize,
+    ) -> Result<Place<'t>, InterpretError>
+    where
+        'a: 't,
+    {
+        if depth >= DEEPEST {
+            return Err(InterpretError::TooDeep(chain.clone()));
+        }
+        let (chain, rules) = match table.chains.get_key_value(chain) {
+            Some((name, content)) => (name, content.rules.as_slice()),
+            None => self
+                .added(name, chain)
+                .map(|chain| (chain, &[][..]))
+                .ok_or_else(|| InterpretError::Dangling(chain.to_string()))?,
+        };
+        Ok(Place {
+            chain,
+            rules,
+            next: 0,
+            depth,
+        })
     }
-    let (name, content) = table
-        .chains
-        .get_key_value(chain)
-        .ok_or_else(|| InterpretError::Dangling(chain.to_string()))?;
-    Ok(Place {
-        chain: name,
-        rules: &content.rules,
-        next: 0,
-        depth,
-    })
 }

@@ -1,17 +1,13 @@
 //! Whether an expression that tests holds, and what maps and sets say of a key.
 
-use super::{InterpretError, facts::Facts};
-use crate::ir::{Element, Expression, IcmpTest, Map, Set, Shape, Table, Value, Verdict};
+use super::facts::Facts;
+use crate::ir::{Element, Expression, IcmpTest, Key, Map, Set, Shape, Value, Verdict};
 use palisade_policy::rule::family_of;
 
 impl Facts {
     /// Effects hold. What cannot be loaded does not, negated or not.
-    pub(super) fn holds(
-        &self,
-        expression: &Expression,
-        table: &Table,
-    ) -> Result<bool, InterpretError> {
-        Ok(match expression {
+    pub(super) fn holds(&self, expression: &Expression) -> bool {
+        match expression {
             Expression::Family(family) => *family == self.family(),
             Expression::Protocol { protocol, not } => (*protocol == self.protocol) != *not,
             Expression::Interface { side, name, not } => self
@@ -28,20 +24,12 @@ impl Facts {
                 .port(*end)
                 .is_some_and(|port| range.contains(port) != *not),
             Expression::Icmp(test) => self.icmp_holds(test),
-            Expression::Lookup { key, set, not } => {
-                let set = table
-                    .sets
-                    .get(set)
-                    .ok_or_else(|| InterpretError::Dangling(set.to_string()))?;
-                // What is volatile is not in the ruleset.
-                let beats = set.shape == Shape::Family && self.is_alive();
-                self.load(*key)
-                    .is_some_and(|value| (beats || has(set, &value)) != *not)
-            }
             Expression::CtState(states) => states.contains(&self.state),
             Expression::CtDnat => self.dnat == Some(true),
             Expression::Mark { mask, value } => self.mark & mask == *value,
+            // These are asked where maps and sets are at hand.
             Expression::VerdictMap { .. }
+            | Expression::Lookup { .. }
             | Expression::SetMark { .. }
             | Expression::Notrack
             | Expression::Counter
@@ -51,7 +39,15 @@ impl Facts {
             | Expression::Verdict(_)
             | Expression::Reject
             | Expression::Foreign(_) => true,
-        })
+        }
+    }
+
+    /// Whether the key can be loaded and is in the set, or is not.
+    pub(super) fn is_in(&self, key: Key, set: &Set, not: bool) -> bool {
+        // What is volatile is not in the ruleset.
+        let beats = set.shape == Shape::Family && self.is_alive();
+        self.load(key)
+            .is_some_and(|value| (beats || has(set, &value)) != not)
     }
 
     fn icmp_holds(&self, test: &IcmpTest) -> bool {
