@@ -209,6 +209,7 @@ fn describe(op: &Op, element: Option<usize>) -> String {
         },
         Op::AddMap { name, .. } => format!("adding map `{name}` of table `{table}`"),
         Op::DeleteSet { name, .. } => format!("deleting set `{name}` of table `{table}`"),
+        Op::DeleteMap { name, .. } => format!("deleting map `{name}` of table `{table}`"),
         Op::AddElements { set, .. } => format!("element{place} of set `{set}` of table `{table}`"),
         Op::DeleteElements { set, .. } => {
             format!("deleting element{place} of set `{set}` of table `{table}`")

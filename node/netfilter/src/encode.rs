@@ -128,7 +128,7 @@ impl Encoder<'_> {
                 shape,
                 interval,
             } => self.define(*table, name.as_str(), *shape, *interval, true)?,
-            Op::DeleteSet { table, name } => {
+            Op::DeleteSet { table, name } | Op::DeleteMap { table, name } => {
                 let at = self.next(None);
                 NativeSet::new(table_name(*table), &self::name(name.as_str())?).write(
                     self.buffer,

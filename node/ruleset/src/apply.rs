@@ -168,11 +168,13 @@ impl Model {
             }
             Op::DeleteSet { table, name } => {
                 self.unused(*table, Referent::Set(name.clone()), name.as_str())?;
-                let there = self.table(*table)?;
-                if there.sets.remove(name).is_some() {
-                    return Ok(());
-                }
-                let gone = there.maps.remove(name);
+                let gone = self.table(*table)?.sets.remove(name);
+                gone.map(drop)
+                    .ok_or_else(|| ApplyError::NoSet(name.clone()))
+            }
+            Op::DeleteMap { table, name } => {
+                self.unused(*table, Referent::Set(name.clone()), name.as_str())?;
+                let gone = self.table(*table)?.maps.remove(name);
                 let gone = gone.ok_or_else(|| ApplyError::NoSet(name.clone()))?;
                 self.release(*table, reference::of_map(&gone));
                 Ok(())

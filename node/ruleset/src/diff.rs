@@ -20,7 +20,15 @@ pub fn diff(actual: &Ruleset, desired: &Ruleset) -> Plan {
     for name in TableName::ALL {
         match (actual.tables.get(&name), desired.tables.get(&name)) {
             (None, None) => {}
-            (Some(_), None) => ops.push(Op::DeleteTable(name)),
+            (Some(actual), None) => {
+                // At once they judge no more; all else is garbage then.
+                let bases = actual.chains.iter().filter(|(_, c)| c.base.is_some());
+                ops.extend(bases.map(|(chain, _)| Op::DeleteChain {
+                    table: name,
+                    chain: chain.clone(),
+                }));
+                ops.push(Op::DeleteTable(name));
+            }
             (None, Some(desired)) => {
                 ops.push(Op::AddTable(name));
                 TableDiff::new(name, &Table::default(), desired, &mut ops).run();
@@ -195,12 +203,16 @@ impl<'a> TableDiff<'a> {
         }
     }
 
-    /// Who names others goes before them.
+    /// Who names others goes before them. Base chains first: they decide, all others are garbage by now.
     fn remove(&mut self) {
         let mut gone: BTreeMap<Referent, Vec<Referent>> = BTreeMap::new();
         for (name, chain) in new(&self.desired.chains, &self.actual.chains) {
-            let named = reference::of_chain(chain).collect();
-            gone.insert(Referent::Chain(name.clone()), named);
+            if chain.base.is_some() {
+                self.delete_chain(name.clone());
+            } else {
+                let named = reference::of_chain(chain).collect();
+                gone.insert(Referent::Chain(name.clone()), named);
+            }
         }
         for (name, map) in new(&self.desired.maps, &self.actual.maps) {
             let named = reference::of_map(map).collect();
@@ -209,18 +221,22 @@ impl<'a> TableDiff<'a> {
         for (name, _) in new(&self.desired.sets, &self.actual.sets) {
             gone.insert(Referent::Set(name.clone()), Vec::new());
         }
+        let table = self.table;
         for referent in referrers_first(&gone) {
-            self.ops.push(match referent {
-                Referent::Chain(chain) => Op::DeleteChain {
-                    table: self.table,
-                    chain,
-                },
-                Referent::Set(name) => Op::DeleteSet {
-                    table: self.table,
-                    name,
-                },
-            });
+            match referent {
+                Referent::Chain(chain) => self.delete_chain(chain),
+                Referent::Set(name) => self.ops.push(if self.actual.maps.contains_key(&name) {
+                    Op::DeleteMap { table, name }
+                } else {
+                    Op::DeleteSet { table, name }
+                }),
+            }
         }
+    }
+
+    fn delete_chain(&mut self, chain: ChainName) {
+        let table = self.table;
+        self.ops.push(Op::DeleteChain { table, chain });
     }
 
     fn delete_elements(

@@ -134,6 +134,8 @@ pub struct Ruleset {
 
 /// Names that the node looks for in the kernel.
 pub mod names {
+    use super::{Protocol, SetName};
+
     /// The set in the main table whose one element is the position that the kernel enforces.
     /// (`position` itself is a keyword of nft, which then could not read what it lists.)
     pub const POSITION: &str = "enforced_position";
@@ -149,6 +151,12 @@ pub mod names {
     pub const SOCKET_MATCH: [&str; 2] = ["match4s_", "match6s_"];
     /// Those of [`NO_MATCH`] whose flows are told apart by source port, too.
     pub const SOCKET_NO_MATCH: [&str; 2] = ["nomatch4s_", "nomatch6s_"];
+
+    /// The map of wider ranges of a protocol beside the map of single ports with this name; `None`: it is another map.
+    pub(crate) fn ranges_beside(ports: &SetName, protocol: Protocol) -> Option<SetName> {
+        let frame = ports.as_str().strip_prefix("port_")?;
+        Some(SetName::new(format!("range{}_{frame}", protocol.0)))
+    }
 
     /// Whether a set of this name is volatile, if it is ours.
     pub fn is_volatile(name: &str) -> bool {

@@ -5,8 +5,8 @@
 
 use crate::{
     ir::{
-        Element, Expression, Rule, Ruleset, Set, SetName, Shape, Table, TableName, Value, Verdict,
-        names,
+        ChainName, Element, Expression, Rule, Ruleset, Set, SetName, Shape, Table, TableName,
+        Value, Verdict, names,
     },
     plugins::{Asking, has_auditors},
     stage::InUse,
@@ -28,6 +28,7 @@ mod cache;
 mod class;
 mod dispatch;
 mod exempt;
+mod frame;
 mod head;
 mod member;
 mod part;
@@ -124,6 +125,7 @@ fn lower_for(
         in_use: InUse::default(),
         first: dispatch::first_endpoints(view),
         table: Table::default(),
+        standing: Vec::new(),
         used: BTreeMap::new(),
         classes: BTreeMap::new(),
         plain: BTreeSet::new(),
@@ -180,6 +182,8 @@ struct Lowering<'a> {
     first: HashMap<ClassId, EndpointId>,
     /// The table under construction.
     table: Table,
+    /// Chains of it that keep their names when their rules change.
+    standing: Vec<ChainName>,
     /// Selector sets that its rules name.
     used: BTreeMap<SetName, selector::Use>,
     /// How a class is entered from a dispatch; absent class: forward without policy.
@@ -192,6 +196,7 @@ impl Lowering<'_> {
     /// A table with all stages that stand in it; absent if none does.
     fn table(&mut self, name: TableName) -> Option<Table> {
         let stands = self.stages(name);
+        self.name_maps();
         self.selector_sets();
         self.used.clear();
         let table = std::mem::take(&mut self.table);

@@ -1,10 +1,12 @@
-//! The ordered steps of one kernel transaction, and what of them has to be in place one transaction before.
+//! The ordered steps of a change, and how they are cut into kernel transactions.
 //!
 //! INVARIANT (law d): every prefix of a plan, applied to the state it was made for, leaves no dangling reference:
 //! referents first on the way in, last on the way out.
 
 use crate::ir::{Base, ChainName, Element, Rule, Set, SetName, Shape, TableName, Verdict};
-use std::{collections::BTreeSet, sync::Arc};
+use std::sync::Arc;
+
+mod transactions;
 
 /// One step.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -65,8 +67,15 @@ pub enum Op {
         /// Ranges allowed.
         interval: bool,
     },
-    /// A set or map that nothing names any more, with its elements.
+    /// A set that nothing names any more, with its elements.
     DeleteSet {
+        /// Where.
+        table: TableName,
+        /// Its name.
+        name: SetName,
+    },
+    /// A verdict map that nothing names any more, with its elements.
+    DeleteMap {
         /// Where.
         table: TableName,
         /// Its name.
@@ -125,62 +134,6 @@ impl Plan {
     pub fn is_empty(&self) -> bool {
         self.ops.is_empty()
     }
-
-    /// The transactions that do it, to be committed in this order: one, or one ahead of it with the new chains, their
-    /// rules, and the new sets and maps that those name, where a verdict of a map that is there already will lead into
-    /// them. Nothing names what goes ahead until the last is committed, so alone it changes no verdict.
-    ///
-    /// Why: nf_tables looks an element up in the generation of the moment, but enters a chain with the rules of the
-    /// generation that the packet began with. A packet under way while one transaction adds a chain and points an
-    /// element at it finds that chain empty, and leaves it for the policy of the base chain: denied traffic leaks.
-    pub fn transactions(mut self) -> Vec<Self> {
-        let ahead = self.take_ahead();
-        ahead.into_iter().chain([self]).collect()
-    }
-
-    fn take_ahead(&mut self) -> Option<Self> {
-        // A table that is replaced is gone and there again at once, or not at all.
-        if self.ops.iter().any(|op| matches!(op, Op::DeleteTable(_))) {
-            return None;
-        }
-        let (mut chains, mut sets) = (BTreeSet::new(), BTreeSet::new());
-        for op in &self.ops {
-            match op {
-                Op::AddChain {
-                    table,
-                    chain,
-                    base: None,
-                } => {
-                    chains.insert((*table, chain.clone()));
-                }
-                Op::AddSet { table, name, .. } | Op::AddMap { table, name, .. } => {
-                    sets.insert((*table, name.clone()));
-                }
-                _ => {}
-            }
-        }
-        let is_ahead = |op: &Op| match op {
-            Op::AddTable(_) | Op::AddSet { .. } | Op::AddMap { .. } => true,
-            Op::AddChain { base, .. } => base.is_none(),
-            Op::AddRules { table, chain, .. } => chains.contains(&(*table, chain.clone())),
-            Op::AddVerdicts { table, map, .. } => sets.contains(&(*table, map.clone())),
-            Op::DeleteTable(_)
-            | Op::DeleteChain { .. }
-            | Op::FlushChain { .. }
-            | Op::DeleteSet { .. }
-            | Op::AddElements { .. }
-            | Op::DeleteElements { .. } => false,
-        };
-        let leads_in = |op: &Op| matches!(op, Op::AddVerdicts { .. }) && !is_ahead(op);
-        if chains.is_empty() || !self.ops.iter().any(leads_in) {
-            return None;
-        }
-        let (ahead, rest) = std::mem::take(&mut self.ops)
-            .into_iter()
-            .partition(is_ahead);
-        self.ops = rest;
-        Some(Self { ops: ahead })
-    }
 }
 
 /// Every name in a plan is in one of our tables.
@@ -196,6 +149,7 @@ impl Op {
             | Self::AddSet { table, .. }
             | Self::AddMap { table, .. }
             | Self::DeleteSet { table, .. }
+            | Self::DeleteMap { table, .. }
             | Self::AddElements { table, .. }
             | Self::DeleteElements { table, .. }
             | Self::AddVerdicts { table, .. } => *table,

@@ -79,6 +79,7 @@ fn owner(view: &View, op: &Op, element: Option<usize>) -> Option<ItemId> {
         | Op::AddChain { .. }
         | Op::DeleteChain { .. }
         | Op::FlushChain { .. }
+        | Op::DeleteMap { .. }
         | Op::AddVerdicts { .. } => None,
     }
 }

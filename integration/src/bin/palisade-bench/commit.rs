@@ -159,7 +159,7 @@ impl Node {
     fn by_nft(&mut self, op: Op) -> Result<Duration> {
         let change = self.take(op)?;
         let plan = self.plan(&change)?;
-        let script = script::render(&plan, self.actual.ruleset());
+        let script = script::render(&plan);
         let begun = Instant::now();
         self.namespace.nft(&script)?;
         let time = begun.elapsed();

@@ -256,7 +256,7 @@ fn chains_sets_and_tables_go() {
                 table: MAIN,
                 chain: chain_name("empty"),
             },
-            Op::DeleteSet {
+            Op::DeleteMap {
                 table: MAIN,
                 name: SetName::new("unused"),
             },
@@ -277,5 +277,39 @@ fn chains_sets_and_tables_go() {
                 .maps
                 .contains_key(&SetName::new("unused"))
         );
+    });
+}
+
+#[test]
+fn a_port_that_leaves_a_range_stands_among_ranges_until_the_step_behind() {
+    alone(|mut kernel| {
+        apply(&mut kernel, &install(&everything()));
+        let ports = |first, last: u16| Element {
+            first: Value::Port(first),
+            last: (first < last).then_some(Value::Port(last)),
+        };
+        let map = |elements| verdicts("stand_in", Shape::Port, true, elements);
+        let whole = vec![(ports(70, 90), Verdict::Drop)];
+        let cut = [(70, 79), (81, 90)].map(|(first, last)| (ports(first, last), Verdict::Drop));
+        let create = Op::AddMap {
+            table: MAIN,
+            name: SetName::new("stand_in"),
+            shape: Shape::Port,
+            interval: true,
+        };
+        apply(&mut kernel, &plan(vec![create, map(whole)]));
+        let out = |element| delete("stand_in", Shape::Port, true, vec![element]);
+        apply(
+            &mut kernel,
+            &plan(vec![
+                out(ports(70, 90)),
+                map(cut.to_vec()),
+                map(vec![(ports(80, 80), Verdict::Accept)]),
+            ]),
+        );
+        apply(&mut kernel, &plan(vec![out(ports(80, 80))]));
+        let read = kernel.read().expect("read");
+        let left = &read.tables[&MAIN].maps[&SetName::new("stand_in")].elements;
+        assert!(left.iter().map(|(e, v)| (e.clone(), v.clone())).eq(cut));
     });
 }

@@ -47,7 +47,7 @@ impl Lowering<'_> {
                 base: Some(stage.base),
                 rules: Arc::new(rules),
             };
-            self.table.chains.insert(ChainName::new(stage.chain), chain);
+            self.stand(ChainName::new(stage.chain), chain);
         }
         !standing.is_empty()
     }
@@ -141,6 +141,6 @@ impl Lowering<'_> {
             base: None,
             rules: Arc::new(rules),
         };
-        self.table.chains.insert(name.clone(), chain);
+        self.stand(name.clone(), chain);
     }
 }

@@ -58,6 +58,8 @@ enum Body {
 
 #[derive(Debug)]
 struct Indexed {
+    /// In the names of its maps.
+    frame: String,
     index: Index,
     tail: Tail,
     sizes: Sizes,
@@ -167,7 +169,7 @@ impl LoweredTier {
             ends |= bucket.ends;
         }
         if let Body::Indexed(indexed) = &self.body {
-            maps::add_maps(&self.place, &indexed.index, table);
+            maps::add_maps(&indexed.frame, &indexed.index, table);
             if ends {
                 indexed.tail.part.add_to(table, used);
             }
@@ -237,21 +239,35 @@ impl Maker<'_> {
                 sizes.add(*protocol, range);
             }
         }
-        rules.extend(lookups(place, &sizes));
+        let mut others = Vec::new();
         let protocols: Vec<Protocol> = index.protocols.keys().copied().collect();
         for at in &index.others {
             if let Some(line) = policies.line(*at) {
                 let decided = Decided::Other(&protocols);
-                self.narrowed(&line, decided, Port::Open, &mut rules)?;
+                self.narrowed(&line, decided, Port::Open, &mut others)?;
             }
         }
-        let others = self.take();
-        others.add_to(&mut frame.table, &mut frame.used);
-        if !cut(&mut rules) {
-            rules.push(tail.ending.rule.clone());
+        let made = self.take();
+        made.add_to(&mut frame.table, &mut frame.used);
+        if !cut(&mut others) {
+            others.push(tail.ending.rule.clone());
             tail.part.add_to(&mut frame.table, &mut frame.used);
         }
-        let indexed = Indexed { index, tail, sizes };
+        let name = maps::frame(
+            (place, self.context.rejects),
+            &rules,
+            &others,
+            &index,
+            &sizes,
+        );
+        rules.extend(lookups(&name, &sizes));
+        rules.extend(others);
+        let indexed = Indexed {
+            frame: name,
+            index,
+            tail,
+            sizes,
+        };
         Ok((rules, frame, Body::Indexed(Box::new(indexed))))
     }
 
@@ -322,22 +338,22 @@ fn fill(
 }
 
 /// Rules that look up the maps that are there, in order.
-fn lookups(place: &str, sizes: &Sizes) -> Vec<NftRule> {
+fn lookups(frame: &str, sizes: &Sizes) -> Vec<NftRule> {
     let mut rules = Vec::new();
     let ports = Key::ProtocolPort(End::Destination);
     if sizes.has_exact() {
-        let (key, map) = (ports, maps::exact(place));
+        let (key, map) = (ports, maps::exact(frame));
         rules.push(NftRule::new(vec![Expression::VerdictMap { key, map }]));
     }
     for protocol in sizes.wide() {
         let not = false;
-        let (key, map) = (Key::Port(End::Destination), maps::wide(place, protocol));
+        let (key, map) = (Key::Port(End::Destination), maps::wide(frame, protocol));
         rules.push(NftRule::new(vec![
             Expression::Protocol { protocol, not },
             Expression::VerdictMap { key, map },
         ]));
     }
-    let (key, map) = (Key::Protocol, maps::rest(place));
+    let (key, map) = (Key::Protocol, maps::rest(frame));
     rules.push(NftRule::new(vec![Expression::VerdictMap { key, map }]));
     rules
 }

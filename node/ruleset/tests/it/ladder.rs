@@ -8,7 +8,7 @@ use palisade_policy::{
 };
 use palisade_ruleset::{
     interpret::{self, Did, Given, Opaque, judge_given},
-    ir::{Ruleset, SetName, TableName},
+    ir::{Ruleset, TableName},
     lower::{LowerCache, lower},
 };
 use proptest::{collection::vec, prelude::*};
@@ -58,10 +58,10 @@ pub(crate) const fn our_bit(mask: u32) -> u32 {
 /// What the kernel's verdict must not depend on.
 pub(crate) fn givens(ruleset: &Ruleset, mark: u32, routed: &IfName) -> [Given; 2] {
     // A packet knows one way out; untracked policy would judge the one it had before translation.
-    let untracked = ruleset
-        .tables
-        .get(&TableName::Raw)
-        .is_some_and(|raw| raw.maps.contains_key(&SetName::new("untracked_out_if")));
+    let untracked = ruleset.tables.get(&TableName::Raw).is_some_and(|raw| {
+        let mut maps = raw.maps.keys();
+        maps.any(|name| name.as_str().starts_with("untracked_out_if_"))
+    });
     let given = |opaque, mark| Given {
         opaque,
         mark,

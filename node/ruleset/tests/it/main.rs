@@ -1,6 +1,7 @@
 //! The laws of rulesets: what is lowered judges as the policy says, and plans lead where they should.
 
 mod asking;
+mod crossing;
 mod faults;
 mod goldens;
 mod ladder;

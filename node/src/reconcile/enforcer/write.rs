@@ -177,8 +177,8 @@ impl<K: Kernel> Enforcer<K> {
         }
     }
 
-    /// Brings the kernel from `actual` to `desired`: in one transaction, or in two where new chains have to be there
-    /// before anything leads into them. What others changed meanwhile is read, and planned around.
+    /// Brings the kernel from `actual` to `desired`, in the transactions that packets under way need. What others
+    /// changed meanwhile is read, and planned around.
     fn write(&mut self, desired: Ruleset) -> Result<(), Trouble> {
         let mut last = None;
         for _ in 0..ATTEMPTS {

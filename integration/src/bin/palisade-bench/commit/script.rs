@@ -10,16 +10,16 @@ use palisade_ruleset::{
     text::{render as render_ruleset, render_rule},
 };
 
-/// The script; `before` tells sets from maps.
-pub(super) fn render(plan: &Plan, before: &Ruleset) -> String {
+/// The script.
+pub(super) fn render(plan: &Plan) -> String {
     let mut script = String::new();
     for op in &plan.ops {
-        write_op(&mut script, op, before).expect("a string takes everything");
+        write_op(&mut script, op).expect("a string takes everything");
     }
     script
 }
 
-fn write_op(out: &mut String, op: &Op, before: &Ruleset) -> std::fmt::Result {
+fn write_op(out: &mut String, op: &Op) -> std::fmt::Result {
     let table = op.table().as_str();
     match op {
         Op::AddTable(_) => writeln!(out, "add table inet {table}"),
@@ -44,14 +44,8 @@ fn write_op(out: &mut String, op: &Op, before: &Ruleset) -> std::fmt::Result {
             interval,
             ..
         } => out.write_str(&with_map(op.table(), name, (*shape, *interval), &[])),
-        Op::DeleteSet { name, .. } => {
-            let tables = before.tables.get(&op.table());
-            let kind = match tables.is_some_and(|table| table.maps.contains_key(name)) {
-                true => "map",
-                false => "set",
-            };
-            writeln!(out, "delete {kind} inet {table} {name}")
-        }
+        Op::DeleteSet { name, .. } => writeln!(out, "delete set inet {table} {name}"),
+        Op::DeleteMap { name, .. } => writeln!(out, "delete map inet {table} {name}"),
         Op::AddElements {
             set,
             shape,

@@ -106,7 +106,7 @@ impl<'p> Expected<'p> {
                 };
                 self.sets.insert((*table, name), Some(added));
             }
-            Op::DeleteSet { table, name } => {
+            Op::DeleteSet { table, name } | Op::DeleteMap { table, name } => {
                 self.sets.insert((*table, name), None);
             }
             Op::AddElements {

@@ -1,9 +1,13 @@
 //! The verdict maps of an index: single ports of all protocols in one, wider ranges in one per protocol, then protocols.
+//!
+//! They are named after their frame: all that decides about a packet beside the elements for ports. A packet under way
+//! walks the rules of before but finds the elements of after, so rules that become others look up maps of their own.
 
 use super::index::{Index, Ports};
 use crate::{
-    ir::{Element, Map, SetName, Shape, Table, Value, Verdict},
+    ir::{Element, Map, Rule, SetName, Shape, Table, Value, Verdict},
     lower::part::{index_name, port_element},
+    text::render_rule,
 };
 use palisade_policy::rule::{PortRange, Protocol};
 use std::{collections::BTreeMap, ops::Range, sync::Arc};
@@ -61,17 +65,17 @@ impl Sizes {
 // === impl Slot ===
 
 impl Slot {
-    pub(super) fn new(place: &str, protocol: Protocol, range: PortRange) -> Self {
+    pub(super) fn new(frame: &str, protocol: Protocol, range: PortRange) -> Self {
         if range.first() == range.last() {
             Self {
-                map: exact(place),
+                map: exact(frame),
                 shape: Shape::ProtocolPort,
                 interval: false,
                 element: Element::single(Value::ProtocolPort(protocol, range.first())),
             }
         } else {
             Self {
-                map: wide(place, protocol),
+                map: wide(frame, protocol),
                 shape: Shape::Port,
                 interval: true,
                 element: port_element(range),
@@ -80,16 +84,43 @@ impl Slot {
     }
 }
 
-pub(super) fn exact(place: &str) -> SetName {
-    index_name("port", place)
+/// Where the index stands and whether it may reject, what its chain does before and after looking up, what the rest of each protocol comes to, and
+/// which maps there are. Only elements for ports come and go in place.
+pub(super) fn frame(
+    (place, rejects): (&str, bool),
+    before: &[Rule],
+    after: &[Rule],
+    index: &Index,
+    sizes: &Sizes,
+) -> String {
+    let mut hasher = blake3::Hasher::new();
+    let wide: Vec<_> = sizes.wide().collect();
+    hasher.update(format!("{place} {rejects}\n{} {wide:?}\n", sizes.has_exact()).as_bytes());
+    for (protocol, ports) in &index.protocols {
+        let rest = ports.rest.as_ref().map(|bucket| &bucket.verdict);
+        hasher.update(format!("{protocol:?} {rest:?}\n").as_bytes());
+    }
+    for rules in [before, after] {
+        for rule in rules {
+            hasher.update(render_rule(rule).as_bytes());
+            hasher.update(b"\n");
+        }
+        hasher.update(b"\n");
+    }
+    hasher.finalize().to_hex().to_string()
 }
 
-pub(super) fn wide(place: &str, protocol: Protocol) -> SetName {
-    index_name(&format!("range{}", protocol.0), place)
+pub(super) fn exact(frame: &str) -> SetName {
+    index_name("port", frame)
 }
 
-pub(super) fn rest(place: &str) -> SetName {
-    index_name("rest", place)
+/// Its name is that of the map of single ports for another kind, as [`crate::plan::Plan::transactions`] knows.
+pub(super) fn wide(frame: &str, protocol: Protocol) -> SetName {
+    index_name(&format!("range{}", protocol.0), frame)
+}
+
+pub(super) fn rest(frame: &str) -> SetName {
+    index_name("rest", frame)
 }
 
 /// Elements for ports in a window, without those that come to what a miss comes to.
@@ -105,7 +136,7 @@ pub(super) fn elements(
 }
 
 /// Adds the maps of an index.
-pub(super) fn add_maps(place: &str, index: &Index, table: &mut Table) {
+pub(super) fn add_maps(frame: &str, index: &Index, table: &mut Table) {
     let mut add = |name: SetName, shape: Shape, interval: bool, elements: BTreeMap<_, _>| {
         if !elements.is_empty() {
             let map = Map {
@@ -127,12 +158,12 @@ pub(super) fn add_maps(place: &str, index: &Index, table: &mut Table) {
                 ranges.insert(port_element(range), verdict.clone());
             }
         }
-        add(wide(place, *protocol), Shape::Port, true, ranges);
+        add(wide(frame, *protocol), Shape::Port, true, ranges);
         if let Some(bucket) = &ports.rest {
             let key = Element::single(Value::Protocol(*protocol));
             rests.insert(key, bucket.verdict.clone());
         }
     }
-    add(exact(place), Shape::ProtocolPort, false, singles);
-    add(rest(place), Shape::Protocol, false, rests);
+    add(exact(frame), Shape::ProtocolPort, false, singles);
+    add(rest(frame), Shape::Protocol, false, rests);
 }

@@ -65,11 +65,11 @@ impl Touched {
 
     fn element(
         &mut self,
-        (table, place): (TableName, &str),
+        (table, frame): (TableName, &str),
         protocol: Protocol,
         range: PortRange,
     ) -> &mut Changed {
-        let slot = Slot::new(place, protocol, range);
+        let slot = Slot::new(frame, protocol, range);
         let unknown = Changed {
             shape: slot.shape,
             interval: slot.interval,
@@ -132,7 +132,7 @@ impl LoweredTier {
         };
         let (index, policies) = (&mut indexed.index, &mut self.policies);
         let sizes = indexed.sizes.clone();
-        let place = (self.table, self.place.as_str());
+        let frame = (self.table, indexed.frame.as_str());
         let mut named: BTreeMap<Protocol, Vec<Range<u32>>> = BTreeMap::new();
         for edit in &edits {
             for line in policies.lines_of(edit.rank).chain(policies.lines_to(edit)) {
@@ -148,7 +148,7 @@ impl LoweredTier {
             for window in ports.around(ranges.into_iter()) {
                 for (range, verdict) in elements(ports, window.clone()) {
                     indexed.sizes.remove(protocol, range);
-                    let changed = touched.element(place, protocol, range);
+                    let changed = touched.element(frame, protocol, range);
                     changed.before = Some(verdict.clone());
                 }
                 windows.push((protocol, window));
@@ -184,7 +184,7 @@ impl LoweredTier {
                 .filter(|ports| ports.named > 0)?;
             for (range, verdict) in elements(ports, window) {
                 indexed.sizes.add(protocol, range);
-                let changed = touched.element(place, protocol, range);
+                let changed = touched.element(frame, protocol, range);
                 changed.after = Some(verdict.clone());
             }
         }
