@@ -162,7 +162,10 @@ impl Audit {
                 break;
             }
             let inventory = self.inventory.now();
-            self.metrics.plugins.audited(events.len());
+            let came = events
+                .iter()
+                .filter(|event| !matches!(event.body, Body::Lost(_)));
+            self.metrics.plugins.audited(came.count());
             for record in chain.pass(events, &inventory, &self.emit, moment) {
                 self.outbox.put(record);
             }
