@@ -69,13 +69,27 @@ fn demo(arguments: &[String]) -> Result<(), String> {
     run(beside_us("palisade-demo")?.args(arguments))
 }
 
-/// Every benchmark, or those named, against release binaries.
+/// Every benchmark, or those named, against release binaries; with those of plugins, what a call costs.
 fn bench_all(arguments: &[String]) -> Result<(), String> {
     packages::install(&packages::BUILD)?;
     run(cargo(&["build", "--release", "--workspace", "--bins"]))?;
     let release = folder_beside_us("release")?;
     let mut bench = Command::new(release.join("palisade-bench"));
-    run(bench.args(arguments).env("PALISADE_BIN_DIR", release))
+    run(bench.args(arguments).env("PALISADE_BIN_DIR", release))?;
+    let mut named = arguments.iter().filter(|name| !name.starts_with("--"));
+    let plugins = |name: &String| name == "plugins" || name == "all";
+    if named.clone().next().is_some() && !named.any(plugins) {
+        return Ok(());
+    }
+    println!("\nplugins: cost of a call, ns");
+    run(cargo(&[
+        "bench",
+        "--quiet",
+        "--package",
+        "palisade-plugin-host",
+        "--bench",
+        "call_cost",
+    ]))
 }
 
 /// The cargo that runs us; it keeps `CARGO_TARGET_DIR` as it is.

@@ -17,6 +17,11 @@ impl Figures {
         self.0.len()
     }
 
+    /// The shortest.
+    pub(crate) fn least(&self) -> Duration {
+        self.percentile(0)
+    }
+
     /// The middle one.
     pub(crate) fn p50(&self) -> Duration {
         self.percentile(50)
@@ -74,6 +79,7 @@ mod tests {
         let mut figures = Figures::default();
         assert_eq!(figures.p50(), Duration::ZERO);
         figures.extend((1..=200).rev().map(Duration::from_millis));
+        assert_eq!(figures.least(), Duration::from_millis(1));
         assert_eq!(figures.p50(), Duration::from_millis(100));
         assert_eq!(figures.p99(), Duration::from_millis(198));
     }

@@ -4,10 +4,12 @@
 //! never touched.
 #![forbid(unsafe_code)]
 
+mod burst;
 mod change;
 mod commit;
 mod figures;
 mod packets;
+mod plugins;
 mod table;
 mod world;
 
@@ -16,7 +18,8 @@ use std::process::ExitCode;
 use anyhow::{Result, bail};
 use palisade_integration::prerequisite::Prerequisite;
 
-const USAGE: &str = "usage: palisade-bench [packets|commit|change|all]… [--quick] [--large]";
+const USAGE: &str =
+    "usage: palisade-bench [packets|commit|change|plugins|all]… [--quick] [--large]";
 
 /// How much is measured.
 #[derive(Clone, Copy, Debug, Default)]
@@ -30,10 +33,11 @@ struct Effort {
 type Bench = fn(Effort) -> Result<()>;
 
 /// In the order in which they run.
-const BENCHES: [(&str, Bench); 3] = [
+const BENCHES: [(&str, Bench); 4] = [
     ("packets", packets::run),
     ("commit", commit::run),
     ("change", change::run),
+    ("plugins", plugins::run),
 ];
 
 fn main() -> ExitCode {

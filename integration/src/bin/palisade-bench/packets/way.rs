@@ -2,18 +2,13 @@
 //! kernel runs while packets are sent.
 
 use std::collections::BTreeSet;
-use std::io::IoSlice;
-use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, UdpSocket};
-use std::time::{Duration, Instant};
+use std::net::{Ipv4Addr, SocketAddrV4, UdpSocket};
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use palisade_integration::netns::{Namespace, conntrack};
-use rustix::io::Errno;
-use rustix::net::{
-    MMsgHdr, RecvFlags, SendAncillaryBuffer, SendFlags, SocketAddrAny, addr::SocketAddrArg,
-};
 
-use crate::world::OPEN_PORT;
+use crate::{burst, world::OPEN_PORT};
 
 /// Of the sender.
 pub(super) const PEER: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 1);
@@ -112,40 +107,17 @@ impl Way {
 
     /// Sends one window and sees it arrive whole.
     fn window(&self, from: &UdpSocket, to: &[Ipv4Addr]) -> Result<Duration> {
-        let addresses: Vec<SocketAddrAny> = to
+        let to: Vec<SocketAddrV4> = to
             .iter()
-            .map(|to| SocketAddr::V4(SocketAddrV4::new(*to, OPEN_PORT)).as_any())
+            .map(|to| SocketAddrV4::new(*to, OPEN_PORT))
             .collect();
-        let payload = [IoSlice::new(b"0123456789abcdef")];
-        let mut nothing: Vec<SendAncillaryBuffer<'_, '_, '_>> =
-            to.iter().map(|_| SendAncillaryBuffer::default()).collect();
-        let mut messages: Vec<MMsgHdr<'_>> = addresses
-            .iter()
-            .zip(&mut nothing)
-            .map(|(address, control)| MMsgHdr::new_with_addr(address, &payload, control))
-            .collect();
-        let began = Instant::now();
-        let sent = rustix::net::sendmmsg(from, &mut messages, SendFlags::empty());
-        let time = began.elapsed();
-        let sent = sent.context("send a window")?;
-        let arrived = self.drain()?;
+        let time = burst::send(from, &to, b"0123456789abcdef")?;
+        let arrived = burst::drain(&self.receiving)?;
         ensure!(
-            sent == to.len() && arrived == sent,
-            "{sent} of {} packets sent, {arrived} arrived",
+            arrived == to.len(),
+            "{arrived} of {} packets arrived",
             to.len()
         );
         Ok(time)
-    }
-
-    fn drain(&self) -> Result<usize> {
-        let mut buffer = [0; 64];
-        let mut arrived = 0;
-        loop {
-            match rustix::net::recv(&self.receiving, &mut buffer[..], RecvFlags::DONTWAIT) {
-                Ok(_) => arrived += 1,
-                Err(Errno::AGAIN) => return Ok(arrived),
-                Err(error) => return Err(error).context("receive"),
-            }
-        }
     }
 }
