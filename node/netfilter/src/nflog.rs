@@ -11,6 +11,7 @@ use crate::{
     socket::{Socket, Wait},
 };
 use palisade_policy::{ids::RuleId, rule::Family};
+use palisade_ruleset::plugins::Told;
 use std::{
     io,
     os::fd::{AsFd, BorrowedFd},
@@ -85,8 +86,8 @@ pub struct Counted {
 /// A packet that a rule logged.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Logged<'a> {
-    /// The rule that did, from the prefix; absent: not a rule of ours.
-    pub rule: Option<RuleId>,
+    /// The rule that did, and what it did with the packet, from the prefix; absent: not a rule of ours.
+    pub told: Option<(Told, RuleId)>,
     /// Of the network header.
     pub family: Family,
     /// Number of the hook: 0 prerouting, 1 input, 2 forward, 3 output, 4 postrouting.
@@ -214,7 +215,7 @@ fn logged<'a>(message: &Message<'a>) -> Option<Logged<'a>> {
     let number = |at: usize| attributes.get(at).copied().flatten().and_then(be32);
     let header: &[u8; 3] = attributes[a::HEADER]?.first_chunk()?;
     Some(Logged {
-        rule: attributes[a::PREFIX].and_then(text).and_then(rule),
+        told: attributes[a::PREFIX].and_then(text).and_then(Told::read),
         family: match be16(header.get(..2)?)? {
             // EtherTypes.
             0x0800 => Family::V4,
@@ -234,26 +235,11 @@ fn logged<'a>(message: &Message<'a>) -> Option<Logged<'a>> {
     })
 }
 
-/// A rule id as rules write it: 16 hex digits.
-fn rule(prefix: &str) -> Option<RuleId> {
-    let id = RuleId(u64::from_str_radix(prefix, 16).ok()?);
-    (id.to_string() == prefix).then_some(id)
-}
-
 #[cfg(test)]
 mod tests {
-    use super::{Count, PACKET, logged, rule};
+    use super::{Count, PACKET, logged};
     use crate::message::{HEADER, Messages};
-    use palisade_policy::ids::RuleId;
     use proptest::prelude::*;
-
-    #[test]
-    fn only_an_id_as_we_write_it_is_a_rule() {
-        assert_eq!(rule("00000000000000ff"), Some(RuleId(255)));
-        for prefix in ["ff", "00000000000000FF", "+0000000000000ff", "", "calico"] {
-            assert_eq!(rule(prefix), None, "{prefix}");
-        }
-    }
 
     proptest! {
         #[test]

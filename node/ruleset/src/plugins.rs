@@ -23,13 +23,15 @@ use std::{
 };
 
 mod marks;
+mod told;
 
 pub use marks::Marks;
+pub use told::Told;
 
 /// Stages queue to this number and their own, 1..=7.
 pub const QUEUE_BASE: u16 = 7600;
 
-/// The group that denials and log rules are logged to while the view has an auditor.
+/// The group that denials, allow rules that begin a flow, and log rules are logged to while the view has an auditor.
 pub const AUDIT_GROUP: u16 = 7600;
 
 /// What packets have in common that get the same remembered answer, beside protocol, addresses and destination port.

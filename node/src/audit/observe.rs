@@ -8,6 +8,8 @@ use std::net::IpAddr;
 /// What the kernel says of a packet that a rule logged.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Sighting<'a> {
+    /// What the rule did with it.
+    pub action: Action,
     /// The rule.
     pub rule: RuleId,
     /// Of the network header.
@@ -38,11 +40,10 @@ pub fn flow(sighting: &Sighting<'_>, inventory: &Inventory) -> Body {
     let Sighting { input, output, .. } = *sighting;
     let way = way(sighting.hook, input);
     let (source_endpoint, destination_endpoint) = inventory.ends(way, input, output);
-    let known = inventory.rule(sighting.rule);
     let mut flow = Flow {
         phase: Phase::Start,
         way,
-        action: known.map_or(Action::Log, |known| known.action),
+        action: sighting.action,
         rule: sighting.rule,
         protocol: 0,
         source: None,
@@ -106,6 +107,7 @@ mod tests {
 
     fn sighting(bytes: &[u8], family: Family) -> Sighting<'_> {
         Sighting {
+            action: Action::Deny,
             rule: RuleId(1),
             family,
             hook: 1,

@@ -13,7 +13,8 @@ use super::{
 };
 use crate::{inventory, metrics::Metrics, names::Names, plugins::shelf::Shelf};
 use palisade_netfilter::nflog::{Counted, Log, Logged};
-use palisade_plugin_host::{Body, RuleId};
+use palisade_plugin_host::{Action, Body, RuleId};
+use palisade_ruleset::plugins::Told;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use std::{
     io,
@@ -204,11 +205,20 @@ impl Audit {
     }
 }
 
+const fn action(told: Told) -> Action {
+    match told {
+        Told::Allow => Action::Allow,
+        Told::Deny => Action::Deny,
+        Told::Log => Action::Log,
+    }
+}
+
 fn sighting(logged: &Logged<'_>, names: &mut Names, inventory: &inventory::Inventory) -> Body {
     let input = logged.input.and_then(|index| names.get(index));
     let output = logged.output.and_then(|index| names.get(index));
     let sighting = Sighting {
-        rule: RuleId(logged.rule.map_or(0, |rule| rule.0)),
+        action: logged.told.map_or(Action::Log, |(told, _)| action(told)),
+        rule: RuleId(logged.told.map_or(0, |(_, rule)| rule.0)),
         family: logged.family,
         hook: logged.hook,
         input: input.as_ref(),

@@ -1,11 +1,11 @@
 //! Rules by id, as people name them. Found out when the first one is asked for: most inventories are never asked.
 
-use palisade_plugin_host::{Action, Rule};
+use palisade_plugin_host::Rule;
 use palisade_policy::{
     class::{Class, ClassProfile, Direction, PolicyList},
     config::NodeConfig,
     ids::{ClassId, IfName, PolicyId, RuleId, TierName},
-    rule::{self, Policy},
+    rule::Policy,
     rule_id::{self, Exemption},
     view::View,
 };
@@ -19,8 +19,6 @@ use std::{
 pub struct Known {
     /// As people name it.
     pub rule: Rule,
-    /// What it does.
-    pub action: Action,
     /// The item of its policy or profile, if it is of one.
     pub policy: Option<PolicyId>,
     /// Which rules of it, seen from the endpoint.
@@ -54,7 +52,7 @@ impl Rules {
 
     fn index(&self, interfaces: &[IfName]) -> HashMap<RuleId, Known> {
         let mut index = HashMap::new();
-        let mut add = |id, tier: &str, name: String, action| {
+        let mut add = |id, tier: &str, name: String| {
             let rule = Rule {
                 tier: tier.to_owned(),
                 name,
@@ -62,7 +60,6 @@ impl Rules {
             };
             let known = Known {
                 rule,
-                action,
                 policy: None,
                 direction: None,
                 list: None,
@@ -78,7 +75,7 @@ impl Rules {
                 for failsafe in failsafes {
                     let name = format!("failsafe {} {}", failsafe.protocol, failsafe.port);
                     let id = rule_id::failsafe(direction, failsafe);
-                    add(id, "", name, Action::Allow);
+                    add(id, "", name);
                 }
             }
         }
@@ -88,7 +85,7 @@ impl Rules {
             Exemption::ControlPlane,
         ] {
             let name = format!("exemption {}", exemption.name());
-            add(rule_id::exemption(exemption), "", name, Action::Allow);
+            add(rule_id::exemption(exemption), "", name);
         }
         for (id, name) in [
             (rule_id::invalid(), "invalid packet"),
@@ -97,21 +94,21 @@ impl Rules {
             (rule_id::tunnel(), "tunnel"),
             (rule_id::endpoint_to_host(), "endpoint to host"),
         ] {
-            add(id, "", name.to_owned(), Action::Deny);
+            add(id, "", name.to_owned());
         }
         for interface in interfaces {
             let name = format!("unknown workload {interface}");
-            add(rule_id::unknown_workload(interface), "", name, Action::Deny);
+            add(rule_id::unknown_workload(interface), "", name);
         }
         for class in self.classes.values() {
             for tier in &class.tiers {
                 let id = rule_id::tier_default(&tier.name);
-                add(id, tier.name.as_str(), "default".to_owned(), Action::Deny);
+                add(id, tier.name.as_str(), "default".to_owned());
             }
             for profile in &class.profiles {
                 if let ClassProfile::Missing(profile) = profile {
                     let name = format!("missing {profile}");
-                    add(rule_id::missing_profile(profile), "", name, Action::Deny);
+                    add(rule_id::missing_profile(profile), "", name);
                 }
             }
         }
@@ -126,7 +123,6 @@ impl Rules {
                 for (at, rule) in policy.rules(direction).iter().enumerate() {
                     let known = Known {
                         rule: of_policy(id, tier, format!("{side}[{at}]")),
-                        action: action(&rule.action),
                         policy: Some(id.clone()),
                         direction: Some(direction),
                         list,
@@ -164,14 +160,5 @@ fn of_policy(id: &PolicyId, tier: Option<&TierName>, name: String) -> Rule {
         policy: policy.to_owned(),
         namespace: namespace.to_owned(),
         name,
-    }
-}
-
-/// A pass decides nothing; where it is told of, it was logged.
-fn action(action: &rule::Action) -> Action {
-    match action {
-        rule::Action::Allow => Action::Allow,
-        rule::Action::Deny => Action::Deny,
-        rule::Action::Pass | rule::Action::Log { .. } => Action::Log,
     }
 }

@@ -238,7 +238,7 @@ const LOOPBACK: [IpAddr; 2] = [
 
 /// Drops and logs UDP to port 9, as our rules do.
 const RULES: &str = "table inet denials { chain input { type filter hook input priority 0; \
-    udp dport 9 log prefix \"00000000000000ff\" group 7600 snaplen 96 queue-threshold 64 drop; }; }";
+    udp dport 9 log prefix \"deny 00000000000000ff\" group 7600 snaplen 96 queue-threshold 64 drop; }; }";
 
 /// Packets that the thread told of, and those that it said to be lost, once it told of all.
 async fn told(records: &mut mpsc::Receiver<FlowRecord>, all: u64) -> (Vec<FlowRecord>, u64) {

@@ -8,7 +8,7 @@ use crate::{
 };
 use palisade_policy::{
     class::{Direction, PolicyList},
-    evaluate::{Evaluator, Subject, Verdict as Judged},
+    evaluate::{self, Evaluator, Outcome, Stage, Subject, Verdict as Judged},
     fault::Reason,
     ids::{PluginId, PolicyId},
     packet::{CtState, Packet, Way},
@@ -23,7 +23,7 @@ use palisade_ruleset::{
     ir::{Element, Expression, Rule, Ruleset, SetName, TableName, Value, names},
     lower::{LowerCache, Lowered, lower, lower_without_queue},
     lower_change,
-    plugins::{Alike, Asking, Marks},
+    plugins::{Alike, Asking, Marks, Told},
 };
 use proptest::{
     collection::vec, prelude::*, sample::Index, strategy::ValueTree, test_runner::TestRunner,
@@ -95,6 +95,20 @@ fn events(done: &Judgement) -> Vec<&String> {
     told.collect()
 }
 
+/// The same by policy: rules that allow, but for untracked ones, rules that log, and what denies.
+fn told(said: &evaluate::Judgement) -> Vec<String> {
+    let of = |step: &evaluate::Step| {
+        let early = matches!(step.stage, Stage::UntrackedIn | Stage::UntrackedOut);
+        match (&step.subject, &step.outcome) {
+            (Subject::Rule { id, .. }, Outcome::Accept) if !early => Some(Told::Allow.prefix(*id)),
+            (Subject::Rule { id, .. }, Outcome::Log { .. }) => Some(Told::Log.prefix(*id)),
+            (_, Outcome::Deny) => said.rule.map(|id| Told::Deny.prefix(id)),
+            _ => None,
+        }
+    };
+    said.trace.iter().filter_map(of).collect()
+}
+
 /// Whether any rule hands packets to a daemon.
 fn queues(ruleset: &Ruleset) -> bool {
     let chains = ruleset
@@ -147,14 +161,9 @@ proptest! {
                     prop_assert_eq!(logged(&said), written(&done));
                     if !has_auditor(&view) {
                         prop_assert_eq!(events(&done), Vec::<&String>::new());
-                    } else if let (Some(rule), true) = (said.rule, said.verdict != Judged::Accept)
-                        && !matches!(said.reason, Subject::UnknownWorkload(_))
-                    {
-                        // The last event is the denial, by the id of what denied.
-                        let told = events(&done);
-                        let last = told.last().map(|id| id.as_str());
-                        let rule = rule.to_string();
-                        prop_assert_eq!(last, Some(rule.as_str()));
+                    } else if !matches!(said.reason, Subject::UnknownWorkload(_)) {
+                        let told = told(&said);
+                        prop_assert_eq!(events(&done), told.iter().collect::<Vec<_>>());
                     }
                 }
             }

@@ -17,12 +17,12 @@ use palisade_policy::{
         Direction::{Egress, Ingress},
         PolicyList::{Forward, Normal},
     },
-    ids::IfName,
+    ids::{IfName, RuleId},
     plugin::{Answer, OnFailure},
     rule::Family,
     rule_id,
 };
-use palisade_ruleset::plugins::{AUDIT_GROUP, Asking};
+use palisade_ruleset::plugins::{AUDIT_GROUP, Asking, Told};
 use std::{
     sync::{
         Arc,
@@ -269,7 +269,7 @@ fn a_rule_that_denies_what_a_plugin_says_lets_the_rest_go_on() {
 }
 
 #[test]
-fn auditors_are_told_which_rule_denied() {
+fn auditors_are_told_which_rule_decided() {
     on_a_host(|kernel, network| {
         let mut view = nothing();
         let lists = [(Normal, Ingress, Open::To(&[53]))];
@@ -280,16 +280,22 @@ fn auditors_are_told_which_rule_denied() {
         network.inbound(Datagram::new(OUTSIDE, HOST, 54), false);
         network.inbound(Datagram::new(OUTSIDE6, HOST6, 54), false);
         network.inbound(Datagram::new(OUTSIDE, HOST, 53), true);
-        let denied = Some(rule_id::tier_default(&"default".into()));
+        let denied = Some((Told::Deny, rule_id::tier_default(&"default".into())));
+        let allowed = Some((Told::Allow, RuleId(1)));
         let mut told = Vec::new();
         let deadline = Instant::now() + Duration::from_secs(5);
-        while told.len() < 2 {
-            let note = |packet: Logged<'_>| told.push((packet.rule, packet.hook, packet.family));
+        while told.len() < 3 {
+            let note = |packet: Logged<'_>| told.push((packet.told, packet.hook, packet.family));
             log.receive(note).expect("received");
             assert!(Instant::now() < deadline, "{told:?}");
         }
-        let of = |family| (denied, 1, family);
-        assert_eq!(told, [of(Family::V4), of(Family::V6)]);
+        let of = |said, family| (said, 1, family);
+        let expected = [
+            of(denied, Family::V4),
+            of(denied, Family::V6),
+            of(allowed, Family::V4),
+        ];
+        assert_eq!(told, expected);
         assert_eq!(log.counted().lost, 0);
     });
 }

@@ -4,7 +4,7 @@ use super::Context;
 use crate::{
     ir::{Expression, LogTo, Rule as NftRule, Verdict},
     lower::part::immutable,
-    plugins::AUDIT_GROUP,
+    plugins::{AUDIT_GROUP, Told},
 };
 use palisade_policy::{config::LogLimit, ids::RuleId, rule::Action};
 
@@ -38,7 +38,7 @@ impl Context<'_> {
         } else {
             Expression::Verdict(Verdict::Drop)
         };
-        let audit = id.filter(|_| self.audits).map(audit);
+        let audit = id.filter(|_| self.audits).map(|id| audit(Told::Deny, id));
         audit.into_iter().chain([end]).collect()
     }
 
@@ -64,12 +64,17 @@ impl Context<'_> {
 
     pub(super) fn act(&mut self, id: RuleId, action: &Action, expressions: &mut Vec<Expression>) {
         match action {
-            Action::Allow => expressions.push(Expression::Verdict(self.allowed())),
+            Action::Allow => {
+                // Without connection tracking every packet of a flow comes here, and none begins it.
+                let begins = !matches!(self.allow, Allow::Untrack { .. });
+                expressions.extend((self.audits && begins).then(|| audit(Told::Allow, id)));
+                expressions.push(Expression::Verdict(self.allowed()));
+            }
             Action::Deny => expressions.extend(self.deny(Some(id))),
             Action::Pass => expressions.push(Expression::Verdict(Verdict::Return)),
             Action::Log { prefix } => {
                 // Auditors see what the limit would hide.
-                expressions.extend(self.audits.then(|| audit(id)));
+                expressions.extend(self.audits.then(|| audit(Told::Log, id)));
                 expressions.extend(self.view.config.log_limit.map(limit));
                 expressions.push(Expression::Log {
                     prefix: prefix.clone(),
@@ -80,10 +85,10 @@ impl Context<'_> {
     }
 }
 
-/// Tells auditors, by the rule's id.
-pub(in crate::lower) fn audit(id: RuleId) -> Expression {
+/// Tells auditors.
+pub(in crate::lower) fn audit(told: Told, id: RuleId) -> Expression {
     Expression::Log {
-        prefix: id.to_string(),
+        prefix: told.prefix(id),
         to: LogTo::Group(AUDIT_GROUP),
     }
 }
