@@ -168,7 +168,7 @@ fn denied_packets_are_delivered_or_counted_as_lost_whatever_floods() {
     counts.expect_none_lost_none_leaked();
 
     // The last loss shows with the next packet that is heard of.
-    let (mut delivered, mut lost) = (0, 0);
+    let (mut delivered, mut lost, mut begun) = (0, 0, 0);
     let mut next_packet = Instant::now();
     until(&pair, "all told", || {
         if next_packet <= Instant::now() {
@@ -177,6 +177,8 @@ fn denied_packets_are_delivered_or_counted_as_lost_whatever_floods() {
         }
         let records = records.next();
         lost += records.iter().map(said_lost).sum::<u64>();
+        let allowed = |record: &&Value| record["flow"]["action"] == "allow";
+        begun += records.iter().filter(allowed).count();
         let denials = records.iter().filter_map(denied).count();
         delivered += u64::try_from(denials).expect("small");
         let total = counted(&pair);
@@ -184,6 +186,8 @@ fn denied_packets_are_delivered_or_counted_as_lost_whatever_floods() {
         delivered + lost == total
     });
     assert!(delivered > 0 && lost > 0, "no flood");
+    // However many packets it has, and although nobody answers, a stream that passes begins once.
+    assert!((1..=4).contains(&begun), "{begun} flows begun");
     #[expect(clippy::cast_precision_loss, reason = "far below 2^53")]
     let more = lost as f64;
     assert_eq!(figure("palisade_node_audit_lost"), before + more);

@@ -74,6 +74,8 @@ pub(crate) mod load {
     pub(crate) const META_L4PROTO: u32 = 16;
     pub(crate) const CT_STATE: u32 = 0;
     pub(crate) const CT_STATUS: u32 = 2;
+    /// `IPS_CONFIRMED`.
+    pub(crate) const STATUS_CONFIRMED: u32 = 8;
     /// `IPS_DST_NAT`.
     pub(crate) const STATUS_DNAT: u32 = 32;
     pub(crate) const NETWORK: u32 = 1;

@@ -170,6 +170,7 @@ fn write_expression(
             write!(out, "ct state {}", states.join(","))
         }
         Expression::CtDnat => write!(out, "ct status dnat"),
+        Expression::CtUnconfirmed => write!(out, "ct status & confirmed == 0"),
         Expression::Mark { mask, value } => {
             write!(out, "meta mark & {mask:#010x} == {value:#010x}")
         }

@@ -77,6 +77,11 @@ pub(crate) fn emit(expression: &Expression, program: &mut Vec<Instruction>) -> R
             let mask = load::STATUS_DNAT;
             program.extend([Ct { key, to: 0 }, and(mask), compare(true, &[0; 4])]);
         }
+        Expression::CtUnconfirmed => {
+            let key = load::CT_STATUS;
+            let mask = load::STATUS_CONFIRMED;
+            program.extend([Ct { key, to: 0 }, and(mask), compare(false, &[0; 4])]);
+        }
         Expression::Mark { mask, value } => {
             let mark = meta(load::META_MARK);
             program.extend([mark, and(*mask), compare(false, &value.to_ne_bytes())]);

@@ -115,7 +115,8 @@ fn tracked(key: u32, mask: &[u8]) -> Option<Expression> {
     ];
     let mask = u32::from_ne_bytes(mask.try_into().ok()?);
     match key {
-        load::CT_STATUS => Some(Expression::CtDnat),
+        load::CT_STATUS if mask == load::STATUS_DNAT => Some(Expression::CtDnat),
+        load::CT_STATUS if mask == load::STATUS_CONFIRMED => Some(Expression::CtUnconfirmed),
         load::CT_STATE => Some(Expression::CtState(
             STATES
                 .into_iter()

@@ -96,6 +96,7 @@ fn test() -> impl Strategy<Value = Expression> {
         }),
         subsequence(states, 1..=5).prop_map(Expression::CtState),
         Just(Expression::CtDnat),
+        Just(Expression::CtUnconfirmed),
         any::<(u32, u32)>().prop_map(|(mask, value)| Expression::Mark { mask, value }),
     ]
 }

@@ -127,6 +127,7 @@ fn translated() -> Vec<Rule> {
         ]),
         Rule::new(vec![
             Expression::CtDnat,
+            Expression::CtUnconfirmed,
             Expression::Verdict(Verdict::Accept),
         ]),
         accept(),

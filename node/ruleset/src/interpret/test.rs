@@ -1,7 +1,7 @@
 //! Whether an expression that tests holds, and what maps and sets say of a key.
 
 use super::facts::Facts;
-use crate::ir::{Element, Expression, IcmpTest, Key, Map, Set, Shape, Value, Verdict};
+use crate::ir::{Element, Expression, IcmpTest, Key, Map, Set, Shape, State, Value, Verdict};
 use palisade_policy::rule::family_of;
 
 impl Facts {
@@ -26,6 +26,8 @@ impl Facts {
             Expression::Icmp(test) => self.icmp_holds(test),
             Expression::CtState(states) => states.contains(&self.state),
             Expression::CtDnat => self.dnat == Some(true),
+            // A packet that is new is taken for the first of its flow.
+            Expression::CtUnconfirmed => self.dnat.is_some() && self.state == State::New,
             Expression::Mark { mask, value } => self.mark & mask == *value,
             // These are asked where maps and sets are at hand.
             Expression::VerdictMap { .. }

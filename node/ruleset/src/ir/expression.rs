@@ -151,6 +151,9 @@ pub enum Expression {
     CtState(Vec<State>),
     /// `ct status dnat`: the destination was translated.
     CtDnat,
+    /// `ct status & confirmed == 0`: the first packet of a flow, until it leaves the last hook. Of what is not tracked none
+    /// is.
+    CtUnconfirmed,
     /// `meta mark & mask == value`.
     Mark {
         /// Bits looked at.

@@ -96,9 +96,10 @@ fn events(done: &Judgement) -> Vec<&String> {
 }
 
 /// The same by policy: rules that allow, but for untracked ones, rules that log, and what denies.
-fn told(said: &evaluate::Judgement) -> Vec<String> {
+fn told(said: &evaluate::Judgement, packet: &Packet) -> Vec<String> {
+    let begins = packet.ct == CtState::New;
     let of = |step: &evaluate::Step| {
-        let early = matches!(step.stage, Stage::UntrackedIn | Stage::UntrackedOut);
+        let early = !begins || matches!(step.stage, Stage::UntrackedIn | Stage::UntrackedOut);
         match (&step.subject, &step.outcome) {
             (Subject::Rule { id, .. }, Outcome::Accept) if !early => Some(Told::Allow.prefix(*id)),
             (Subject::Rule { id, .. }, Outcome::Log { .. }) => Some(Told::Log.prefix(*id)),
@@ -162,7 +163,7 @@ proptest! {
                     if !has_auditor(&view) {
                         prop_assert_eq!(events(&done), Vec::<&String>::new());
                     } else if !matches!(said.reason, Subject::UnknownWorkload(_)) {
-                        let told = told(&said);
+                        let told = told(&said, facts);
                         prop_assert_eq!(events(&done), told.iter().collect::<Vec<_>>());
                     }
                 }

@@ -279,12 +279,16 @@ fn auditors_are_told_which_rule_decided() {
         let mut log = Log::open(AUDIT_GROUP).expect("bound");
         network.inbound(Datagram::new(OUTSIDE, HOST, 54), false);
         network.inbound(Datagram::new(OUTSIDE6, HOST6, 54), false);
-        network.inbound(Datagram::new(OUTSIDE, HOST, 53), true);
+        // Never answered, and begun once all the same.
+        let flow = Datagram::new(OUTSIDE, HOST, 53).out_of(5353);
+        network.inbound(flow, true);
+        network.inbound(flow, true);
+        network.inbound(Datagram::new(OUTSIDE6, HOST6, 53), true);
         let denied = Some((Told::Deny, rule_id::tier_default(&"default".into())));
         let allowed = Some((Told::Allow, RuleId(1)));
         let mut told = Vec::new();
         let deadline = Instant::now() + Duration::from_secs(5);
-        while told.len() < 3 {
+        while told.len() < 4 {
             let note = |packet: Logged<'_>| told.push((packet.told, packet.hook, packet.family));
             log.receive(note).expect("received");
             assert!(Instant::now() < deadline, "{told:?}");
@@ -294,6 +298,7 @@ fn auditors_are_told_which_rule_decided() {
             of(denied, Family::V4),
             of(denied, Family::V6),
             of(allowed, Family::V4),
+            of(allowed, Family::V6),
         ];
         assert_eq!(told, expected);
         assert_eq!(log.counted().lost, 0);

@@ -43,14 +43,15 @@ impl Context<'_> {
     }
 
     /// A chain of its own where an allow is more than a verdict, so that it can be the element of a map.
-    fn allowed(&mut self) -> Verdict {
+    fn allowed(&mut self, id: RuleId) -> Verdict {
         let accept = Expression::Verdict(Verdict::Accept);
         let mark = |bit| Expression::SetMark {
             mask: bit,
             value: bit,
         };
         let expressions = match self.allow {
-            Allow::Accept => return Verdict::Accept,
+            Allow::Accept if !self.audits => return Verdict::Accept,
+            Allow::Accept => vec![accept],
             Allow::Mark { bit } => vec![mark(bit), accept],
             Allow::Forget { bits } => {
                 let (mask, value) = (bits, 0);
@@ -58,18 +59,20 @@ impl Context<'_> {
             }
             Allow::Untrack { bit } => vec![mark(bit), Expression::Notrack, accept],
         };
-        let rules = vec![NftRule::new(expressions)];
+        // Without connection tracking every packet of a flow comes here, and none is known to begin it.
+        let begins = self.audits && !matches!(self.allow, Allow::Untrack { .. });
+        let tell = || vec![Expression::CtUnconfirmed, audit(Told::Allow, id)];
+        let tells = begins.then(|| NftRule::new(tell()).of(id));
+        let rules = tells
+            .into_iter()
+            .chain([NftRule::new(expressions)])
+            .collect();
         Verdict::Goto(immutable(&mut self.part, "allow", self.hook, rules))
     }
 
     pub(super) fn act(&mut self, id: RuleId, action: &Action, expressions: &mut Vec<Expression>) {
         match action {
-            Action::Allow => {
-                // Without connection tracking every packet of a flow comes here, and none begins it.
-                let begins = !matches!(self.allow, Allow::Untrack { .. });
-                expressions.extend((self.audits && begins).then(|| audit(Told::Allow, id)));
-                expressions.push(Expression::Verdict(self.allowed()));
-            }
+            Action::Allow => expressions.push(Expression::Verdict(self.allowed(id))),
             Action::Deny => expressions.extend(self.deny(Some(id))),
             Action::Pass => expressions.push(Expression::Verdict(Verdict::Return)),
             Action::Log { prefix } => {
