@@ -217,25 +217,37 @@ fn flood(host: &Namespace, socket: &UdpSocket, reader: &dyn Reader, seen: &mut S
     let time = last.0.duration_since(first.0);
     seen.each.add(share(time, last.1.0 - first.1.0));
     seen.sent.add(share(time, last.2 - first.2));
-    let sent = counted(host)? - kernel;
-    let end = settled(reader, counts.0 + counts.1 + sent)?;
-    seen.kernel += sent;
+    let (end, counted) = settled(host, socket, reader, (kernel, counts.0 + counts.1))?;
+    seen.kernel += counted - kernel;
     seen.delivered += end.0 - counts.0;
     seen.lost += end.1 - counts.1;
     Ok(())
 }
 
-/// Counts once so many events are accounted for, or no more come.
-fn settled(reader: &dyn Reader, events: u64) -> Result<(u64, u64)> {
-    let (mut counts, mut since) = (reader.counts()?, Instant::now());
-    while counts.0 + counts.1 < events && since.elapsed() < QUIET {
+/// Counts of the reader and of the kernel once they agree on what came since `before`, or no more comes. What was lost
+/// last shows with the next packet only, so one is sent with each look.
+fn settled(
+    host: &Namespace,
+    socket: &UdpSocket,
+    reader: &dyn Reader,
+    before: (u64, u64),
+) -> Result<((u64, u64), u64)> {
+    let (mut known, mut since) = (reader.counts()?, Instant::now());
+    loop {
+        let kernel = counted(host)?;
+        let all = known.0 + known.1 - before.1 >= kernel - before.0;
+        if all || since.elapsed() > QUIET {
+            return Ok((known, kernel));
+        }
+        burst::send(socket, &[SocketAddrV4::new(HOST, PORT)], b"x")?;
         std::thread::sleep(LOOK_EVERY);
         let now = reader.counts()?;
-        if now != counts {
-            (counts, since) = (now, Instant::now());
+        // More than what these packets make.
+        if now.0 + now.1 > known.0 + known.1 + 1 {
+            since = Instant::now();
         }
+        known = now;
     }
-    Ok(counts)
 }
 
 fn share(time: Duration, count: u64) -> Duration {
