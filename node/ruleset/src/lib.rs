@@ -3,7 +3,7 @@
 //! * [`ir`] — tables, chains, rules, sets and maps, closed over exactly what Palisade emits;
 //! * [`lower`] — a view becomes a ruleset, by the table of stages;
 //! * [`plugins`] — what plugins are asked about a packet, and in which bits they answer;
-//! * [`plan`] — the ordered steps of one kernel transaction;
+//! * [`plan`] — the ordered steps of a change, cut into kernel transactions;
 //! * [`diff`] — the plan from what is to what should be, [`apply`] its reference model, [`patch`] the short way for
 //!   members of sets and rules of policies;
 //! * [`text`] — a ruleset as `nft -f` reads it;

@@ -122,7 +122,7 @@ pub enum Op {
     },
 }
 
-/// What one transaction does. Empty: nothing to do.
+/// What a change or one of its transactions does. Empty: nothing to do.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Plan {
     /// In order.
