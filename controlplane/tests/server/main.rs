@@ -4,6 +4,7 @@ mod author;
 mod components;
 mod explained;
 mod flows;
+#[path = "../../../plugins/host/tests/host/components.rs"]
 mod guests;
 mod harness;
 mod kinds;

@@ -4,20 +4,11 @@ use palisade_policy::plugin::{Plugin, PluginDigest, PluginKind, Sink};
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
-    process::Command,
-    sync::LazyLock,
 };
 
-const PACKAGES: [&str; 4] = ["dns-suffix", "misbehave", "misbehave-auditor", "redact"];
-const TARGET: &str = "wasm32-wasip2";
-
-static FOLDER: LazyLock<PathBuf> = LazyLock::new(build);
-
-/// The bytes of a plugin.
-pub(crate) fn bytes(package: &str) -> Vec<u8> {
-    let file = FOLDER.join(format!("{}.wasm", package.replace('-', "_")));
-    std::fs::read(&file).unwrap_or_else(|err| panic!("{}: {err}", file.display()))
-}
+#[path = "../../../plugins/host/tests/host/components.rs"]
+mod components;
+pub(crate) use components::bytes;
 
 /// Bytes as a view names them.
 pub(crate) fn plugin(kind: PluginKind, bytes: &[u8]) -> Plugin {
@@ -69,30 +60,4 @@ fn blob(state: &Path, bytes: &[u8]) -> PathBuf {
 
 fn digest(bytes: &[u8]) -> PluginDigest {
     PluginDigest(*palisade_plugin_host::Digest::of(bytes).as_bytes())
-}
-
-fn build() -> PathBuf {
-    let target_folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("plugins");
-    let workspace = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .parent()
-        .expect("we are in node");
-    for package in PACKAGES {
-        let mut cargo = Command::new(env!("CARGO"));
-        cargo
-            .current_dir(workspace)
-            .args(["rustc", "--quiet", "--locked", "--profile", "plugin"])
-            .args(["--package", package, "--lib", "--crate-type", "cdylib"])
-            .args(["--target", TARGET, "--target-dir"])
-            .arg(&target_folder);
-        // What the outer cargo sets for this build is not for that one.
-        for name in ["RUSTFLAGS", "CARGO_ENCODED_RUSTFLAGS", "CARGO_BUILD_TARGET"] {
-            cargo.env_remove(name);
-        }
-        let status = cargo.status().expect("cargo runs");
-        assert!(
-            status.success(),
-            "{package} does not build; if the target is missing: rustup target add {TARGET}"
-        );
-    }
-    target_folder.join(TARGET).join("plugin")
 }

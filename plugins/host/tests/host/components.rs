@@ -1,10 +1,14 @@
-//! Builds the example plugins, and one that misbehaves, from source, once for each process.
+//! The plugins of this repository as components, built from source once for each process: for the tests of every crate
+//! that runs them.
 
 use std::{
     path::{Path, PathBuf},
     process::Command,
     sync::LazyLock,
 };
+
+/// Every plugin that is built here.
+const PACKAGES: [&str; 4] = ["dns-suffix", "redact", "misbehave", "misbehave-auditor"];
 
 const TARGET: &str = "wasm32-wasip2";
 
@@ -18,13 +22,11 @@ pub(crate) fn bytes(package: &str) -> Vec<u8> {
 
 fn build() -> PathBuf {
     let target_folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("plugins");
-    let workspace = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .parent()
-        .expect("we are in controlplane");
-    for package in ["dns-suffix", "redact", "misbehave"] {
+    for package in PACKAGES {
         let mut cargo = Command::new(env!("CARGO"));
         cargo
-            .current_dir(workspace)
+            // Any folder of the workspace will do.
+            .current_dir(env!("CARGO_MANIFEST_DIR"))
             .args(["rustc", "--quiet", "--locked", "--profile", "plugin"])
             .args(["--package", package, "--lib", "--crate-type", "cdylib"])
             .args(["--target", TARGET, "--target-dir"])
@@ -34,7 +36,10 @@ fn build() -> PathBuf {
             cargo.env_remove(name);
         }
         let status = cargo.status().expect("cargo runs");
-        assert!(status.success(), "{package} builds for {TARGET}");
+        assert!(
+            status.success(),
+            "{package} does not build; if the target is missing: rustup target add {TARGET}"
+        );
     }
     target_folder.join(TARGET).join("plugin")
 }
