@@ -24,7 +24,7 @@ mod trouble;
 pub use enforcer::Enforcer;
 pub use kernel::{Kernel, kernel_position};
 pub use plugged::Plugged;
-pub use thread::{Running, start};
+pub use thread::{Running, start, start_on};
 pub use trouble::{StartError, Trouble};
 
 /// Commands that wait; senders wait when it is full.

@@ -20,7 +20,7 @@ use std::{
 pub struct Netfilter {
     pub(crate) socket: Socket,
     pub(crate) buffer: Buffer,
-    /// Not asked yet, or this kernel has none.
+    /// Absent: not asked yet, this kernel has none, or it refused a plan that queues since.
     pub(crate) queue: Option<QueueForm>,
 }
 
@@ -149,6 +149,8 @@ impl Netfilter {
             Ok(())
         } else {
             failures.sort_by_key(|failure| (failure.op, failure.element));
+            // It may have been for want of a module that was there.
+            self.queue = None;
             Err(CommitError::Refused { failures })
         }
     }

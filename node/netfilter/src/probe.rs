@@ -50,7 +50,20 @@ impl Netfilter {
     /// # Errors
     /// When the kernel cannot be asked.
     pub fn probe(&mut self) -> Result<Vec<Feature>, ReadError> {
-        let candidates = candidates();
+        let mut features = self.present(candidates())?;
+        let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+        features.push(Feature {
+            name: "postrouting-iif",
+            present: knows_input_in_postrouting(&release),
+        });
+        Ok(features)
+    }
+
+    /// Which rules of one expression it takes.
+    fn present(
+        &mut self,
+        candidates: Vec<(&'static str, Candidate)>,
+    ) -> Result<Vec<Feature>, ReadError> {
         let first = self.socket.sequences(candidates.len() + 5);
         let table = Table::new(c"palisade-probe", ProtoFamily::Inet);
         let chain = Chain::new(c"probe", &table);
@@ -84,19 +97,11 @@ impl Netfilter {
         if !refused.contains(&last) {
             return Err(ReadError::Malformed("a probe"));
         }
-        let mut features: Vec<Feature> = asked
-            .into_iter()
-            .map(|(name, number)| Feature {
-                name,
-                present: !refused.contains(&number),
-            })
-            .collect();
-        let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
-        features.push(Feature {
-            name: "postrouting-iif",
-            present: knows_input_in_postrouting(&release),
+        let features = asked.into_iter().map(|(name, number)| Feature {
+            name,
+            present: !refused.contains(&number),
         });
-        Ok(features)
+        Ok(features.collect())
     }
 
     /// Whether this kernel can queue packets, by an expression of its own or by the xt target.
@@ -107,10 +112,12 @@ impl Netfilter {
         Ok(self.queue_form()?.is_some())
     }
 
-    /// How this kernel queues packets: found out when it is first needed, and again as long as it cannot.
+    /// How this kernel queues packets: found out when it is first needed, again as long as it cannot, and again once it
+    /// refused a plan.
     pub(crate) fn queue_form(&mut self) -> Result<Option<QueueForm>, ReadError> {
         if self.queue.is_none() {
-            let features = self.probe()?;
+            // Nothing else: what a kernel lacks it looks for among its modules each time.
+            let features = self.present(queueing())?;
             let has = |name| features.iter().any(|f| f.name == name && f.present);
             self.queue = if has("queue") {
                 Some(QueueForm::Native)
@@ -162,9 +169,8 @@ fn candidates() -> Vec<(&'static str, Candidate)> {
             to,
         })
     };
-    vec![
-        ("queue", Other(|| queue(0, QueueForm::Native))),
-        ("xt-queue", Other(|| queue(0, QueueForm::Target))),
+    let mut candidates = queueing();
+    candidates.extend([
         (
             "ct-status",
             Ours(Instruction::Ct {
@@ -203,6 +209,14 @@ fn candidates() -> Vec<(&'static str, Candidate)> {
         ),
         ("notrack", Ours(Instruction::Notrack)),
         ("fib", Other(fib)),
+    ]);
+    candidates
+}
+
+fn queueing() -> Vec<(&'static str, Candidate)> {
+    vec![
+        ("queue", Candidate::Other(|| queue(0, QueueForm::Native))),
+        ("xt-queue", Candidate::Other(|| queue(0, QueueForm::Target))),
     ]
 }
 

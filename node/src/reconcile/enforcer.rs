@@ -47,7 +47,7 @@ pub struct Enforcer<K> {
     foreign: Option<Condition>,
     read_back: Instant,
     plugged: Plugged,
-    /// The kernel could queue when last lowered for.
+    /// The kernel could queue when last lowered for, or nothing asked for it.
     queued: bool,
 }
 
@@ -153,6 +153,23 @@ impl<K: Kernel> Enforcer<K> {
         });
         self.settle();
         true
+    }
+
+    /// Rules ask plugins, and the kernel cannot queue: try [`Self::look_for_queue`] now and then.
+    pub fn misses_queue(&self) -> bool {
+        !self.queued
+    }
+
+    /// Lets rules ask, should the kernel be able to queue by now.
+    pub fn look_for_queue(&mut self) {
+        if !self.misses_queue() {
+            return;
+        }
+        match self.kernel.can_queue() {
+            Ok(true) => self.settle(),
+            Ok(false) => {}
+            Err(err) => tracing::warn!(%err, "the kernel cannot be asked whether it can queue"),
+        }
     }
 
     /// The foreign change is old news.

@@ -27,11 +27,15 @@ pub trait Kernel {
     /// What differs.
     fn verify(&mut self, plan: &Plan) -> Result<(), Mismatch>;
 
-    /// Whether it can hand packets to a daemon. A kernel that cannot is asked again the next time: modules come later.
+    /// Whether it can hand packets to a daemon. A kernel that cannot, or that refused a rule that queues since, is asked
+    /// anew: modules come later, and go.
     ///
     /// # Errors
     /// When it cannot be asked.
     fn can_queue(&mut self) -> Result<bool, ReadError>;
+
+    /// Names who makes its changes: notifications that carry it are of our own.
+    fn port(&self) -> u32;
 }
 
 impl Kernel for Netfilter {
@@ -49,6 +53,10 @@ impl Kernel for Netfilter {
 
     fn can_queue(&mut self) -> Result<bool, ReadError> {
         Self::can_queue(self)
+    }
+
+    fn port(&self) -> u32 {
+        Self::port(self)
     }
 }
 

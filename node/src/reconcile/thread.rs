@@ -1,7 +1,7 @@
 //! The thread that owns the enforcer: commands, the kernel's notifications, and another attempt after trouble.
 
 use super::{
-    Command, Enforcer, Plugged, QUEUE, Reconciler, Seen, Standing, StartError, inventory,
+    Command, Enforcer, Kernel, Plugged, QUEUE, Reconciler, Seen, Standing, StartError, inventory,
     listener::Listener,
 };
 use crate::{
@@ -40,6 +40,19 @@ pub async fn start(
     environment: Environment,
     metrics: Metrics,
 ) -> Result<Running, StartError> {
+    start_on(Netfilter::open, dir, environment, metrics).await
+}
+
+/// The same, on a kernel that is opened on the thread.
+///
+/// # Errors
+/// As [`start`].
+pub async fn start_on<K: Kernel>(
+    open: impl FnOnce() -> io::Result<K> + Send + 'static,
+    dir: &Path,
+    environment: Environment,
+    metrics: Metrics,
+) -> Result<Running, StartError> {
     let (commands, queue) = mpsc::channel(QUEUE);
     let (standing, standing_receiver) = watch::channel(Standing::default());
     let (seen, seen_receiver) = watch::channel(Seen::default());
@@ -52,7 +65,10 @@ pub async fn start(
     };
     let thread = std::thread::Builder::new()
         .name("reconcile".to_owned())
-        .spawn(move || run(&dir, environment, queue, publisher, started))?;
+        .spawn(move || {
+            let open = || Owner::open(open()?, &dir, environment, queue, publisher);
+            run(open, started);
+        })?;
     match start.await {
         Ok(Ok(plugged)) => Ok(Running {
             plugged,
@@ -75,7 +91,7 @@ struct Publisher {
 }
 
 impl Publisher {
-    fn publish(&self, enforcer: &Enforcer<Netfilter>) {
+    fn publish<K: Kernel>(&self, enforcer: &Enforcer<K>) {
         let standing = enforcer.standing();
         let revision = |position: Option<palisade_policy::view::Position>| {
             i64::try_from(position.map_or(0, |at| at.revision)).unwrap_or(i64::MAX)
@@ -103,12 +119,11 @@ impl Publisher {
 
 /// A foreign change is reported for this long.
 const NEWS: Duration = Duration::from_secs(600);
+/// A kernel that cannot queue is asked again so often: its module may have come.
+const LOOK_EVERY: Duration = Duration::from_secs(5);
 
-fn run(
-    dir: &Path,
-    environment: Environment,
-    queue: mpsc::Receiver<Command>,
-    publisher: Publisher,
+fn run<K: Kernel>(
+    open: impl FnOnce() -> Result<Owner<K>, StartError>,
     started: oneshot::Sender<Result<Plugged, StartError>>,
 ) {
     // A small runtime of its own: waiting is asynchronous here, working is not.
@@ -123,7 +138,7 @@ fn run(
         }
     };
     runtime.block_on(async {
-        match Owner::open(dir, environment, queue, publisher) {
+        match open() {
             Ok(owner) => {
                 let _ = started.send(Ok(owner.enforcer.plugged().clone()));
                 owner.run().await;
@@ -139,8 +154,8 @@ fn run(
 type OpenMonitor = Box<dyn FnMut() -> io::Result<Monitor> + Send>;
 
 /// What the thread has.
-struct Owner {
-    enforcer: Enforcer<Netfilter>,
+struct Owner<K> {
+    enforcer: Enforcer<K>,
     listener: Listener<Monitor, OpenMonitor>,
     queue: mpsc::Receiver<Command>,
     publisher: Publisher,
@@ -149,6 +164,8 @@ struct Owner {
     retry: Option<Instant>,
     /// Until when the last foreign change is news.
     news: Option<Instant>,
+    /// When to ask again whether the kernel can queue, while rules want it to.
+    look: Option<Instant>,
 }
 
 enum Next {
@@ -156,16 +173,17 @@ enum Next {
     Heard,
     Retry,
     Old,
+    Look,
 }
 
-impl Owner {
+impl<K: Kernel> Owner<K> {
     fn open(
+        kernel: K,
         dir: &Path,
         environment: Environment,
         queue: mpsc::Receiver<Command>,
         publisher: Publisher,
     ) -> Result<Self, StartError> {
-        let kernel = Netfilter::open()?;
         // Listens before the first read, so that no change falls between.
         let ours = kernel.port();
         let open: OpenMonitor = Box::new(move || Monitor::open(ours));
@@ -179,6 +197,7 @@ impl Owner {
             patience: Backoff::stream(),
             retry: None,
             news: None,
+            look: None,
         };
         owner.after();
         Ok(owner)
@@ -194,6 +213,10 @@ impl Owner {
                 Next::Old => {
                     self.news = None;
                     self.enforcer.forget_foreign();
+                }
+                Next::Look => {
+                    self.look = None;
+                    self.enforcer.look_for_queue();
                 }
             }
             self.after();
@@ -213,6 +236,7 @@ impl Owner {
             () = self.listener.wait() => Next::Heard,
             () = at(self.retry) => Next::Retry,
             () = at(self.news) => Next::Old,
+            () = at(self.look) => Next::Look,
         }
     }
 
@@ -305,5 +329,8 @@ impl Owner {
             let wait = self.patience.next(&mut rand::rng());
             self.retry = Some(Instant::now() + wait);
         }
+        let looks = self.enforcer.misses_queue();
+        let next = self.look.unwrap_or_else(|| Instant::now() + LOOK_EVERY);
+        self.look = looks.then_some(next);
     }
 }

@@ -5,6 +5,7 @@ mod interfaces;
 mod kernel;
 mod matchers;
 mod model;
+mod modules;
 mod namespace;
 mod plugins;
 mod renewal;

@@ -89,7 +89,7 @@ const POLICIES: [(u16, OnFailure, Action, bool); 4] = [
 ];
 
 /// `lo` lets in what rules let in, and everything out.
-fn asking(deed: &str) -> View {
+pub(crate) fn asking(deed: &str) -> View {
     let mut view = view(&[], &[]);
     let mut rules = vec![
         rule(
@@ -158,7 +158,7 @@ fn denial(file: &Path) -> Option<serde_json::Value> {
     flows.find(|flow| flow["action"] == "deny")
 }
 
-fn machine() -> Environment {
+pub(crate) fn machine() -> Environment {
     let lo = Interface {
         up: true,
         addresses: LOOPBACK.to_vec(),

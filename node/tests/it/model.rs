@@ -11,7 +11,7 @@ use palisade_policy::{
 };
 use palisade_ruleset::{
     apply,
-    ir::Ruleset,
+    ir::{Expression, Ruleset},
     lower,
     lower::{LowerCache, Lowered},
     lower_without_queue,
@@ -32,6 +32,8 @@ struct Machine {
     dies_after: Option<usize>,
     /// It can hand packets to a daemon.
     queues: bool,
+    /// What the daemon found out about that; forgotten when a rule that queues is refused.
+    believed: Option<bool>,
 }
 
 #[derive(Clone, Default)]
@@ -62,6 +64,18 @@ impl Kernel for Model {
                 }
             }
         }
+        if !machine.queues && queues(plan) {
+            machine.believed = None;
+            let failure = Failure {
+                op: None,
+                element: None,
+                errno: 2,
+                message: "a rule that queues".into(),
+            };
+            return Err(CommitError::Refused {
+                failures: vec![failure],
+            });
+        }
         if let Err(err) = apply(&mut machine.ruleset, plan) {
             let failure = Failure {
                 op: None,
@@ -90,8 +104,31 @@ impl Kernel for Model {
     }
 
     fn can_queue(&mut self) -> Result<bool, ReadError> {
-        Ok(self.0.borrow().queues)
+        let mut machine = self.0.borrow_mut();
+        let queues = machine.believed == Some(true) || machine.queues;
+        machine.believed = Some(queues);
+        Ok(queues)
     }
+
+    fn port(&self) -> u32 {
+        0
+    }
+}
+
+fn queues(plan: &Plan) -> bool {
+    let rules = plan.ops.iter().flat_map(|op| match op {
+        Op::AddRules { rules, .. } => rules.as_slice(),
+        _ => &[],
+    });
+    let mut expressions = rules.flat_map(|rule| &rule.expressions);
+    expressions.any(|expression| matches!(expression, Expression::Queue(_)))
+}
+
+/// Kinds and reasons of what people are told.
+fn told(enforcer: &Enforcer<Model>) -> Vec<(&'static str, &'static str)> {
+    let conditions = enforcer.seen().conditions;
+    let kinds = conditions.iter().map(|told| (told.kind, told.reason));
+    kinds.collect()
 }
 
 impl Model {
@@ -182,30 +219,57 @@ fn asking(ports: &[u16]) -> View {
 #[test]
 fn a_kernel_that_cannot_queue_takes_rules_that_ask_and_people_are_told_until_it_can() {
     let (dir, kernel) = (dir(), Model::default());
-    let told = |enforcer: &Enforcer<Model>| {
-        let conditions = enforcer.seen().conditions;
-        let kinds = conditions
-            .iter()
-            .map(|condition| (condition.kind, condition.reason));
-        kinds.collect::<Vec<_>>()
-    };
     let holds = |lowered: Lowered| kernel.0.borrow().ruleset == lowered.ruleset;
-    let (a, b) = (asking(&[80]), asking(&[80, 443]));
+    let a = asking(&[80]);
     let mut enforcer = kernel.start(dir.path());
     enforcer.transact(transaction(None, &a, 1)).expect("taken");
     assert_eq!(told(&enforcer), [("PluginsUnavailable", "NoQueue")]);
     let (at, cache) = (position(&a, 1), &mut LowerCache::new());
     assert!(holds(lower_without_queue(&a, &machine(), Some(&at), cache)));
     assert!(!*enforcer.plugged().asked().borrow());
+    enforcer.look_for_queue();
+    assert_eq!(told(&enforcer), [("PluginsUnavailable", "NoQueue")]);
+    assert_eq!(kernel.commits(), 1);
 
-    // Its module is there.
+    // Its module is there, and nobody changes the policy.
     kernel.0.borrow_mut().queues = true;
+    assert!(enforcer.misses_queue());
+    enforcer.look_for_queue();
+    assert!(!enforcer.misses_queue());
+    assert_eq!(told(&enforcer), []);
+    assert!(kernel.enforces(&a, 1));
+    assert!(*enforcer.plugged().asked().borrow());
+}
+
+#[test]
+fn a_kernel_that_no_longer_queues_is_noticed_when_it_refuses_and_is_not_the_views_fault() {
+    let (dir, kernel) = (dir(), Model::default());
+    kernel.0.borrow_mut().queues = true;
+    let (a, b) = (asking(&[80]), asking(&[80, 443]));
+    let mut enforcer = kernel.start(dir.path());
+    enforcer.transact(transaction(None, &a, 1)).expect("taken");
+    assert_eq!(told(&enforcer), []);
+
+    // Someone flushes all rules and unloads the module.
+    kernel.0.borrow_mut().ruleset = Ruleset::default();
+    kernel.0.borrow_mut().queues = false;
+    assert!(enforcer.repair("nft"));
+    let without = ("PluginsUnavailable", "NoQueue");
+    assert_eq!(told(&enforcer), [("ForeignChange", "Repaired"), without]);
+    assert_eq!(enforcer.standing().enforced, Some(position(&a, 1)));
+
+    // The same, met by a transaction before anybody heard of it.
+    enforcer.forget_foreign();
+    kernel.0.borrow_mut().queues = true;
+    enforcer.look_for_queue();
+    assert_eq!(told(&enforcer), []);
+    kernel.0.borrow_mut().ruleset = Ruleset::default();
+    kernel.0.borrow_mut().queues = false;
     enforcer
         .transact(transaction(Some(&a), &b, 2))
         .expect("taken");
-    assert_eq!(told(&enforcer), []);
-    assert!(kernel.enforces(&b, 2));
-    assert!(*enforcer.plugged().asked().borrow());
+    assert_eq!(told(&enforcer), [without]);
+    assert_eq!(enforcer.standing().enforced, Some(position(&b, 2)));
 }
 
 #[test]

@@ -66,12 +66,25 @@ impl<K: Kernel> Enforcer<K> {
             _ => {
                 let lowered = self.lower()?;
                 self.begin(record)?;
-                self.write_whole(lowered)?;
+                match self.write_whole(lowered) {
+                    // Not the view's fault: what asks is written without asking.
+                    Err(Trouble::Refused { .. } | Trouble::Unfit { .. }) if self.lost_queue() => {
+                        let lowered = self.lower()?;
+                        self.write_whole(lowered)?;
+                    }
+                    done => done?,
+                }
             }
         }
         self.read_back = Instant::now();
         self.store.keep()?;
         Ok(())
+    }
+
+    /// Whether the kernel, which refused, has become unable to queue what was lowered to be queued.
+    fn lost_queue(&mut self) -> bool {
+        let asks = self.held.as_ref().is_some_and(|held| asks(held.view()));
+        asks && self.queued && self.kernel.can_queue().is_ok_and(|can| !can)
     }
 
     /// The short way: nothing was lowered whole. False: it did not work out, and the kernel was read anew.
