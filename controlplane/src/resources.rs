@@ -6,6 +6,7 @@
 
 mod built_in;
 mod delete;
+mod failsafes;
 mod plan;
 mod plugins;
 mod problems;

@@ -6,6 +6,7 @@ use palisade_model::{
     FelixConfigurationSpec, FelixScope, InterfacePattern, LogRate, Name, RateUnit,
 };
 use palisade_policy::{
+    class::Direction,
     config::{DenyAction, EndpointToHostAction, Exemptions, Failsafe, LogLimit, NodeConfig},
     resolve::is_exclude_pattern,
     rule::Protocol,
@@ -142,6 +143,35 @@ pub(crate) fn node_config(world: &World, settings: &Settings<'_>) -> NodeConfig 
             .first(|spec| spec.allow_source_prefixes)
             .unwrap_or(false),
     }
+}
+
+/// Every list of failsafes that some node may have in a direction: those of single nodes, and that of all others.
+pub(crate) fn possible_failsafes(
+    direction: Direction,
+    settings: &[&FelixConfigurationSpec],
+) -> Vec<Vec<Failsafe>> {
+    let list = |spec: &FelixConfigurationSpec| match direction {
+        Direction::Ingress => spec.failsafe_inbound.clone(),
+        Direction::Egress => spec.failsafe_outbound.clone(),
+    };
+    let defaults = match direction {
+        Direction::Ingress => &INBOUND,
+        Direction::Egress => &OUTBOUND,
+    };
+    let (mut possible, mut global) = (Vec::new(), None);
+    for spec in settings {
+        match spec.scope {
+            FelixScope::Global => global = list(spec),
+            FelixScope::Node(_) | FelixScope::Selected(_) => possible.extend(list(spec)),
+            FelixScope::None => {}
+        }
+    }
+    let mut possible: Vec<_> = possible
+        .iter()
+        .map(|given| failsafes(Some(given), defaults))
+        .collect();
+    possible.push(failsafes(global.as_deref(), defaults));
+    possible
 }
 
 fn failsafes(given: Option<&[FailsafeSpec]>, defaults: &[(u8, u16)]) -> Vec<Failsafe> {

@@ -9,6 +9,7 @@
 
 mod config;
 mod endpoint;
+mod exempt;
 mod incremental;
 mod lower;
 mod object;
@@ -21,6 +22,7 @@ mod selectors;
 mod set;
 mod world;
 
+pub use exempt::behind_failsafes;
 pub use incremental::{Affected, Compiler, NodeView};
 pub use object::effective_labels;
 pub use policy::policy_subject;

@@ -106,7 +106,7 @@ impl Resources {
     }
 
     /// Stored resources of a kind whose text has these bytes.
-    async fn like(&self, kind: Kind, bytes: &[u8]) -> Result<Vec<Resource>, Status> {
+    pub(super) async fn like(&self, kind: Kind, bytes: &[u8]) -> Result<Vec<Resource>, Status> {
         let mut scan = Scan::new(&*self.store, format!("{PREFIX}{kind}/"));
         let mut found = Vec::new();
         while let Some(items) = scan.next().await.map_err(of_store)? {

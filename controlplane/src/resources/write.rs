@@ -95,7 +95,8 @@ impl Resources {
                 json.len()
             )));
         }
-        let documents = plan::decode(json)?;
+        let mut documents = plan::decode(json)?;
+        self.warn_of_failsafes(&mut documents).await?;
         let written = self.commit(&documents, verb, dry_run, &[]).await?;
         let answer = |(document, step)| describe(document, step, written.revision);
         let resources: Result<Vec<_>, _> =

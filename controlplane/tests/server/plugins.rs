@@ -143,3 +143,83 @@ async fn a_plugin_that_fails_at_its_settings_costs_the_write_that_asked_it() {
     plane.apply(&[asks("nothing")]).await;
     plane.server.stop().await;
 }
+
+/// What the writer of the last of these documents is told.
+async fn told(plane: &Plane, documents: &[Value]) -> Vec<String> {
+    let applied = plane.apply(documents).await;
+    let last = applied.resources.last().expect("a resource");
+    last.warnings.clone()
+}
+
+fn failsafes(name: &str, field: &str, ports: Value) -> Value {
+    json!({
+        "apiVersion": "projectcalico.org/v3", "kind": "FelixConfiguration", "metadata": {"name": name},
+        "spec": {field: ports},
+    })
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_condition_that_failsafes_leave_nothing_to_is_written_with_a_warning() {
+    const OUTBOUND: &str = "failsafeOutboundHostPorts";
+    let plane = Plane::start().await;
+    let digest = push(&plane, &bytes("dns-suffix")).await;
+    plane.apply(&[plugin("dns", "matcher", digest)]).await;
+    let asks = |port: u16, more: Value| {
+        let mut asks = policy(json!({"name": "dns", "settings": {"suffixes": ["example.org"]}}));
+        asks["spec"]["egress"][1]["protocol"] = json!("UDP");
+        asks["spec"]["egress"][1]["destination"] = json!({"ports": [port]});
+        for (field, value) in more.as_object().expect("fields") {
+            asks["spec"][field] = value.clone();
+        }
+        asks
+    };
+    let dns = || asks(53, json!({}));
+    let both = json!([{"protocol": "UDP", "port": 53}, {"protocol": "TCP", "port": 7600}]);
+
+    let warnings = told(&plane, &[dns()]).await;
+    let [warning] = warnings.as_slice() else {
+        panic!("{warnings:?}");
+    };
+    for part in [
+        "spec.egress[1].plugin: ",
+        "host endpoints",
+        "UDP 53",
+        OUTBOUND,
+    ] {
+        assert!(warning.contains(part), "{warning}");
+    }
+    // Written again, nothing changes but the warning is as true as before.
+    assert_eq!(told(&plane, &[dns()]).await, warnings);
+    assert_eq!(told(&plane, &[asks(5353, json!({}))]).await, [""; 0]);
+    assert_eq!(
+        told(&plane, &[asks(53, json!({"applyOnForward": true}))]).await,
+        [""; 0]
+    );
+    let mut plain = dns();
+    plain["spec"]["egress"][1]
+        .as_object_mut()
+        .expect("a rule")
+        .remove("plugin");
+    assert_eq!(told(&plane, &[plain]).await, [""; 0]);
+
+    // What counts is what stands after the file.
+    let closed = || {
+        failsafes(
+            "default",
+            OUTBOUND,
+            json!([{"protocol": "TCP", "port": 7600}]),
+        )
+    };
+    assert_eq!(told(&plane, &[closed(), dns()]).await, [""; 0]);
+    assert_eq!(told(&plane, &[dns()]).await, [""; 0]);
+    let open = failsafes("default", OUTBOUND, both);
+    assert_eq!(told(&plane, &[open, dns()]).await, warnings);
+    let inbound = failsafes("default", "failsafeInboundHostPorts", json!([]));
+    assert_eq!(told(&plane, &[inbound, dns()]).await, warnings);
+    // One node that leaves the port to policy is enough.
+    plane
+        .apply(&[failsafes("node.n", OUTBOUND, json!([]))])
+        .await;
+    assert_eq!(told(&plane, &[dns()]).await, [""; 0]);
+    plane.server.stop().await;
+}

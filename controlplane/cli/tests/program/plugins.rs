@@ -91,8 +91,24 @@ async fn a_plugin_is_made_tested_uploaded_and_asked() {
         refused.err
     );
     let good = plane.file("good.yaml", &policy("{ports: [8080], longerThan: 100}"));
-    let applied = plane.out(&["apply", "-f", text(&good)]).await;
-    assert_eq!(applied, "GlobalNetworkPolicy/p created\n");
+    let applied = plane.run(&["apply", "-f", text(&good)]).await;
+    assert_eq!(applied.out, "GlobalNetworkPolicy/p created\n");
+    assert_eq!(applied.err, "");
+    let asks = policy("{ports: [53], longerThan: 100}").replace("ingress", "egress");
+    let asks = asks.replace(
+        "protocol: UDP",
+        "protocol: UDP\n    destination: {ports: [53]}",
+    );
+    let asks = plane.file("failsafe.yaml", &asks);
+    let warned = plane.run(&["apply", "-f", text(&asks)]).await;
+    assert_eq!(warned.code, 0, "{}", warned.err);
+    let warning = "warning: GlobalNetworkPolicy/p: spec.egress[0].plugin: on host endpoints";
+    assert!(warned.err.contains(warning), "{}", warned.err);
+    assert!(
+        warned.err.contains("failsafeOutboundHostPorts"),
+        "{}",
+        warned.err
+    );
     let used = plane.run(&["delete", "plugin", "mine"]).await;
     assert_eq!(used.code, 2, "{}", used.err);
     assert!(used.err.contains("GlobalNetworkPolicy(p)"), "{}", used.err);

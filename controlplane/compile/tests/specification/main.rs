@@ -2,6 +2,7 @@
 //! on purpose, the case is tested both ways. Those of workloads, namespaces and staged policies have files of their own.
 
 mod build;
+mod exempt;
 mod namespaces;
 mod plugins;
 mod settings;
