@@ -13,6 +13,7 @@ use crate::{
     plugins::shelf::Shelf,
     queue::worker::Worker,
     reconcile::Plugged,
+    unbound::Number,
 };
 use palisade_policy::plugin::PluginKind;
 use palisade_proto::v1::FlowRecord;
@@ -58,6 +59,13 @@ impl Role {
             Self::Audit => "audit",
         }
     }
+
+    const fn binds(self, number: Number) -> bool {
+        match number {
+            Number::Queue(_) => matches!(self, Self::Queue),
+            Number::Group(_) => matches!(self, Self::Audit),
+        }
+    }
 }
 
 /// A thread of a role, there while it is wanted.
@@ -93,10 +101,13 @@ impl Crew {
             ];
             let retry = retry.into_iter().flatten().min();
             tokio::select! {
-                Some((role, result)) = endings.recv() => match role {
-                    Role::Queue => queue.ended(result),
-                    Role::Audit => audit.ended(result),
-                },
+                Some((role, result)) = endings.recv() => {
+                    self.plugged.unbound.forget(|number| role.binds(number));
+                    match role {
+                        Role::Queue => queue.ended(result),
+                        Role::Audit => audit.ended(result),
+                    }
+                }
                 Ok(()) = asked.changed() => {}
                 Ok(()) = self.shelf.changed() => {}
                 Ok(()) = stop.changed() => {}
@@ -136,6 +147,7 @@ impl Crew {
     ) -> Box<dyn FnOnce() -> io::Result<()> + Send> {
         let (plugged, shelf) = (self.plugged.clone(), self.shelf.clone());
         let (inventory, metrics) = (plugged.inventory, self.metrics.clone());
+        let unbound = plugged.unbound;
         match role {
             Role::Queue => {
                 let worker = Worker {
@@ -144,6 +156,7 @@ impl Crew {
                     inventory,
                     bus: plugged.bus,
                     metrics,
+                    unbound,
                     wake: plugged.wake,
                     stop,
                 };
@@ -159,6 +172,7 @@ impl Crew {
                     inventory,
                     outbox: Outbox::new(self.records.clone()),
                     metrics,
+                    unbound,
                     stop,
                 };
                 Box::new(|| audit.run())

@@ -3,6 +3,7 @@
 //! * [`run`] — what starts when;
 //! * [`sync`], [`session`] — the stream, and its protocol as a state machine;
 //! * [`reconcile`] — the one owner of kernel state; [`saved`] — the last good view on disk;
+//! * [`plugins`], [`queue`], [`audit`], [`crew`] — plugins, and the threads that ask them; [`unbound`] — what those could not have;
 //! * [`interfaces`], [`machine`] — links and addresses; [`servers`], [`connect`], [`certificate`] — the control plane and who we are to it;
 //! * [`http`], [`metrics`], [`report`] — what others are told.
 
@@ -30,4 +31,5 @@ pub mod saved;
 pub mod servers;
 pub mod session;
 pub mod sync;
+pub mod unbound;
 pub mod wake;

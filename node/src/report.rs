@@ -1,13 +1,22 @@
 //! What the node tells the control plane of its machine.
 
-use crate::{audit::sink::Directory, plugins::shelf::Shelf, reconcile::Seen};
+use crate::{audit::sink::Directory, plugins::shelf::Shelf, reconcile::Seen, unbound::Unbound};
 use palisade_policy::{packet::Environment, resolve::EndpointState};
 use palisade_proto::v1;
 use std::net::IpAddr;
 
 /// The report of what is seen.
-pub fn report(seen: &Seen, plugins: &Shelf, sinks: &Directory) -> v1::NodeReport {
-    let refused = sinks.conditions(plugins);
+pub fn report(
+    seen: &Seen,
+    plugins: &Shelf,
+    sinks: &Directory,
+    unbound: &Unbound,
+) -> v1::NodeReport {
+    let conditions = [
+        sinks.conditions(plugins),
+        plugins.conditions(),
+        unbound.conditions(),
+    ];
     v1::NodeReport {
         interfaces: interfaces(&seen.environment),
         endpoints: seen
@@ -30,7 +39,7 @@ pub fn report(seen: &Seen, plugins: &Shelf, sinks: &Directory) -> v1::NodeReport
         conditions: seen
             .conditions
             .iter()
-            .chain(&refused)
+            .chain(conditions.iter().flatten())
             .map(|condition| v1::Condition {
                 r#type: condition.kind.to_owned(),
                 reason: condition.reason.to_owned(),
@@ -72,13 +81,16 @@ fn octets(address: IpAddr) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::plugins::shelf::{Readiness, Shelved};
+    use crate::{
+        plugins::shelf::{Readiness, Shelved},
+        unbound::Number,
+    };
     use palisade_policy::{
         packet::Interface,
         plugin::{Plugin, PluginDigest, PluginKind, Sink},
         wire::report_environment,
     };
-    use std::sync::Arc;
+    use std::{collections::BTreeMap, io, sync::Arc};
 
     #[test]
     fn the_control_plane_reads_the_machine_that_the_node_sees() {
@@ -90,8 +102,27 @@ mod tests {
         };
         seen.environment.interfaces.insert("eth0".into(), interface);
         seen.environment.control_plane = vec!["10.0.0.9:7600".parse().expect("address")];
-        let read = report_environment(&report(&seen, &Shelf::default(), &sinks)).expect("valid");
+        let read = report_environment(&report(
+            &seen,
+            &Shelf::default(),
+            &sinks,
+            &Unbound::default(),
+        ))
+        .expect("valid");
         assert_eq!(read, seen.environment);
+    }
+
+    fn plugin(kind: PluginKind) -> Plugin {
+        Plugin {
+            kind,
+            digest: PluginDigest([0; 32]),
+            size: 1,
+            fuel: 1,
+            memory: 1,
+            payload: 0,
+            settings: "{}".to_owned(),
+            sinks: BTreeMap::new(),
+        }
     }
 
     #[test]
@@ -102,13 +133,6 @@ mod tests {
             keep: 0,
         };
         let plugin = Plugin {
-            kind: PluginKind::Auditor,
-            digest: PluginDigest([0; 32]),
-            size: 1,
-            fuel: 1,
-            memory: 1,
-            payload: 0,
-            settings: "{}".to_owned(),
             sinks: [
                 ("in", sink("/var/log/palisade/a")),
                 ("out", sink("/etc/passwd")),
@@ -116,6 +140,7 @@ mod tests {
             ]
             .map(|(name, sink)| (name.to_owned(), sink))
             .into(),
+            ..plugin(PluginKind::Auditor)
         };
         let shelved = Shelved {
             plugin: Arc::new(plugin),
@@ -127,11 +152,71 @@ mod tests {
             plugins: [("plugin/reads".into(), shelved)].into(),
         };
         let sinks = Directory::new("/var/log/palisade".as_ref());
-        let conditions = report(&Seen::default(), &shelf, &sinks).conditions;
-        let [condition] = conditions.as_slice() else {
-            panic!("{conditions:?}");
+        let report = report(&Seen::default(), &shelf, &sinks, &Unbound::default());
+        let mut conditions = report.conditions.iter();
+        let condition = conditions.find(|told| told.r#type == "SinkRefused");
+        let message = &condition.expect("told").message;
+        assert!(message.contains("`out` of plugin `reads`"), "{message}");
+        assert!(!conditions.any(|told| told.r#type == "SinkRefused"));
+    }
+
+    #[test]
+    fn a_plugin_is_a_condition_until_it_can_be_asked() {
+        let sinks = Directory::new("/var/log/palisade".as_ref());
+        let told = |readiness| {
+            let plugin = Arc::new(plugin(PluginKind::Matcher));
+            let shelved = Shelved { plugin, readiness };
+            let plugins = [("plugin/asked".into(), shelved)].into();
+            let report = report(
+                &Seen::default(),
+                &Shelf { plugins },
+                &sinks,
+                &Unbound::default(),
+            );
+            let conditions = report.conditions.into_iter();
+            conditions
+                .map(|told| (told.r#type, told.reason, told.message))
+                .collect::<Vec<_>>()
         };
-        assert_eq!(condition.r#type, "SinkRefused");
-        assert!(condition.message.contains("`out` of plugin `reads`"));
+        let trouble = "no connection".to_owned();
+        for (readiness, expected, why) in [
+            (
+                Readiness::Fetching { trouble },
+                "Fetching",
+                "(no connection)",
+            ),
+            (
+                Readiness::Refused {
+                    reason: "imports `x`".to_owned(),
+                },
+                "Refused",
+                "(imports `x`)",
+            ),
+        ] {
+            let [(kind, reason, message)] = &told(readiness)[..] else {
+                panic!("one is told");
+            };
+            assert_eq!((&**kind, &**reason), ("PluginsUnavailable", expected));
+            assert!(
+                message.contains("`asked`") && message.contains(why),
+                "{message}"
+            );
+        }
+        assert_eq!(told(Readiness::Ready(BTreeMap::new())), []);
+    }
+
+    #[test]
+    fn a_number_that_could_not_be_bound_is_a_condition() {
+        let unbound = Unbound::default();
+        unbound.failed(Number::Queue(7601), &io::ErrorKind::ResourceBusy.into());
+        let sinks = Directory::new("/var/log/palisade".as_ref());
+        let told = || report(&Seen::default(), &Shelf::default(), &sinks, &unbound).conditions;
+        let [condition] = &told()[..] else {
+            panic!("{:?}", told());
+        };
+        assert_eq!(condition.r#type, "PluginsUnavailable");
+        assert!(condition.message.contains("NFQUEUE 7601"));
+        unbound.settled(Number::Queue(7601));
+        assert_eq!(told(), []);
     }
 }

@@ -16,6 +16,7 @@ use crate::{
     reconcile::{self, Reconciler},
     servers::Remembered,
     sync::Sync,
+    unbound::Unbound,
 };
 use anyhow::{Context, Result};
 use palisade_netfilter::{Feature, Netfilter, ReadError};
@@ -47,6 +48,7 @@ pub async fn run(arguments: Run) -> Result<()> {
     let running = reconcile::start(dir, environment, metrics.clone()).await?;
     let reconciler = running.reconciler;
     let sinks = Directory::new(&arguments.sink_dir);
+    let unbound = running.plugged.unbound.clone();
     let crew = crew::start(dir, sinks, running.plugged, metrics.clone());
     tokio::spawn(tell_ready(reconciler.clone(), metrics.clone()));
     tokio::spawn(follow(
@@ -60,7 +62,7 @@ pub async fn run(arguments: Run) -> Result<()> {
         remembered,
         reconciler.clone(),
         metrics,
-        (crew.shelf.clone(), crew.channel.clone()),
+        (crew.shelf.clone(), crew.channel.clone(), unbound),
     ));
 
     let enforces = || reconciler.standing().borrow().have.is_some();
@@ -94,7 +96,11 @@ async fn join(
     remembered: Remembered,
     reconciler: Reconciler,
     metrics: Metrics,
-    (shelf, channel): (watch::Receiver<Arc<Shelf>>, watch::Sender<Option<Channel>>),
+    (shelf, channel, unbound): (
+        watch::Receiver<Arc<Shelf>>,
+        watch::Sender<Option<Channel>>,
+        Unbound,
+    ),
 ) -> Result<()> {
     let certificate = certificate(&arguments).await?;
     tracing::info!(identity = %certificate.peer.identity, until = %certificate.peer.not_after, "enrolled");
@@ -110,6 +116,7 @@ async fn join(
         addresses,
         capabilities: kernel_features(),
         metrics,
+        unbound,
         shelf,
         channel,
     };

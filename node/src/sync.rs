@@ -11,10 +11,11 @@ use crate::{
     connect::{chain, connect, resolve},
     metrics::Metrics,
     plugins::shelf::Shelf,
-    reconcile::{Reconciler, Seen},
+    reconcile::{Condition, Reconciler, Seen},
     report::report,
     servers::Remembered,
     session::{Closed, Effect, Event, Outcome, Session},
+    unbound::{Number, Unbound},
 };
 use palisade_identity::TlsError;
 use palisade_policy::{ids::EndpointId, packet::Environment, resolve::EndpointStatus};
@@ -58,6 +59,8 @@ pub struct Sync {
     pub shelf: watch::Receiver<Arc<Shelf>>,
     /// Where files of their sinks may be.
     pub sinks: Directory,
+    /// What their threads could not bind.
+    pub unbound: Unbound,
     /// The connection, while there is one, for plugins and flows.
     pub channel: watch::Sender<Option<Channel>>,
 }
@@ -106,9 +109,10 @@ impl Sync {
         let began = Instant::now();
         let standing = *self.reconciler.standing().borrow();
         let mut seen = self.reconciler.seen();
+        let unbound = self.unbound.subscribe();
         let (first, reported) = {
             let seen = seen.borrow_and_update();
-            let report = report(&seen, &self.shelf.borrow(), &self.sinks);
+            let report = report(&seen, &self.shelf.borrow(), &self.sinks, &self.unbound);
             let reported = Reported::now(&seen, &report);
             (report, reported)
         };
@@ -133,6 +137,7 @@ impl Sync {
             sync: self,
             channel,
             shelf: self.shelf.clone(),
+            unbound,
             session,
             requests,
             seen,
@@ -168,6 +173,7 @@ struct Conversation<'a> {
     session: Session,
     channel: Channel,
     shelf: watch::Receiver<Arc<Shelf>>,
+    unbound: watch::Receiver<BTreeMap<Number, Condition>>,
     requests: mpsc::Sender<StreamViewRequest>,
     seen: watch::Receiver<Seen>,
     began: Instant,
@@ -239,6 +245,7 @@ impl Conversation<'_> {
                         return Ok(self.report());
                     }
                 }
+                Ok(()) = self.unbound.changed() => self.reported.stale = true,
                 Ok(()) = self.shelf.changed() => return Ok(self.report()),
                 () = tokio::time::sleep_until(report_at.into()), if self.reported.stale || !self.reported.plugins.is_empty() => {
                     // Plugins are called, set aside, and come back, with nobody telling.
@@ -254,7 +261,8 @@ impl Conversation<'_> {
 
     fn report(&mut self) -> Event {
         let seen = self.seen.borrow_and_update();
-        let report = report(&seen, &self.shelf.borrow_and_update(), &self.sync.sinks);
+        let shelf = self.shelf.borrow_and_update();
+        let report = report(&seen, &shelf, &self.sync.sinks, &self.sync.unbound);
         self.reported = Reported::now(&seen, &report);
         Event::Report(report)
     }

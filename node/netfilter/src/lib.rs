@@ -16,6 +16,7 @@ mod commit;
 mod decode;
 mod encode;
 mod error;
+mod holder;
 mod kernel;
 mod message;
 mod monitor;

@@ -6,6 +6,7 @@
 //! packet that comes.
 
 use crate::{
+    holder::holder,
     message::{Message, Messages, be32, be64, text},
     nfnetlink::{ACK, Outgoing, be16, configure},
     socket::{Socket, Wait},
@@ -112,9 +113,18 @@ impl Log {
     /// Binds a group.
     ///
     /// # Errors
-    /// When the socket cannot be made, or the kernel refuses: `EPERM`, or `EBUSY` where somebody else has the group.
+    /// When the socket cannot be made, or the kernel refuses: `EPERM`, which it says where somebody else has the group,
+    /// too ([`Self::holder`]).
     pub fn open(group: u16) -> io::Result<Self> {
         Self::with_buffer(group, BUFFER)
+    }
+
+    /// The netlink port of whoever has a group, in the namespace of the calling thread; absent: nobody.
+    ///
+    /// # Errors
+    /// When the kernel's table cannot be read.
+    pub fn holder(group: u16) -> io::Result<Option<u32>> {
+        holder("nfnetlink_log", group)
     }
 
     /// The same, with a receive buffer of so many bytes: what finds no room there is lost.

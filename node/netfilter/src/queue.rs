@@ -16,6 +16,7 @@
 
 use crate::{
     commit::control,
+    holder::holder,
     message::{Message, Messages, be32},
     nfnetlink::{ACK, Outgoing, be16, configure},
     socket::{Socket, Wait},
@@ -141,7 +142,8 @@ impl Queue {
     /// Binds a queue.
     ///
     /// # Errors
-    /// When the socket cannot be made, or the kernel refuses: `EPERM`, or `EBUSY` where somebody else has the number.
+    /// When the socket cannot be made, or the kernel refuses: `EPERM`, which it says where somebody else has the number,
+    /// too ([`Self::holder`]).
     pub fn open(number: u16, config: &QueueConfig) -> io::Result<Self> {
         let mut socket = Socket::open()?;
         socket.receive_buffer(config.buffer)?;
@@ -169,6 +171,14 @@ impl Queue {
             early,
             book: Book::default(),
         })
+    }
+
+    /// The netlink port of whoever has a number, in the namespace of the calling thread; absent: nobody.
+    ///
+    /// # Errors
+    /// When the kernel's table cannot be read.
+    pub fn holder(number: u16) -> io::Result<Option<u32>> {
+        holder("nfnetlink_queue", number)
     }
 
     /// Its number.

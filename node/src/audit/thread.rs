@@ -11,7 +11,13 @@ use super::{
     observe::{Sighting, flow},
     sink::Directory,
 };
-use crate::{inventory, metrics::Metrics, names::Names, plugins::shelf::Shelf};
+use crate::{
+    inventory,
+    metrics::Metrics,
+    names::Names,
+    plugins::shelf::Shelf,
+    unbound::{Number, Unbound},
+};
 use palisade_netfilter::nflog::{Counted, Log, Logged};
 use palisade_plugin_host::{Action, Body, RuleId};
 use palisade_ruleset::plugins::Told;
@@ -47,6 +53,8 @@ pub struct Audit {
     pub outbox: Outbox,
     /// Figures.
     pub metrics: Metrics,
+    /// Whether the group could not be bound.
+    pub unbound: Unbound,
     /// Ends the thread.
     pub stop: watch::Receiver<bool>,
 }
@@ -110,12 +118,15 @@ impl Audit {
 
     fn hear(&self) -> Option<Hearing> {
         match Log::open(self.group) {
-            Ok(log) => Some(Hearing {
-                log,
-                counted: Counted::default(),
-            }),
+            Ok(log) => {
+                self.unbound.settled(Number::Group(self.group));
+                Some(Hearing {
+                    log,
+                    counted: Counted::default(),
+                })
+            }
             Err(err) => {
-                tracing::warn!(group = self.group, %err, "logged packets cannot be heard of");
+                self.unbound.failed(Number::Group(self.group), &err);
                 None
             }
         }

@@ -1,9 +1,10 @@
 //! What can be called now, and why the rest cannot.
 
+use crate::reconcile::Condition;
 use palisade_plugin_host::{Condition as Health, Configured, Status};
 use palisade_policy::{
     ids::PluginId,
-    plugin::{Plugin, PluginDigest},
+    plugin::{Plugin, PluginDigest, PluginKind},
 };
 use palisade_proto::v1;
 use std::{collections::BTreeMap, sync::Arc};
@@ -55,6 +56,14 @@ impl Shelf {
         self.plugins.values().map(|shelved| shelved.plugin.digest)
     }
 
+    /// A condition for each plugin that is not asked, as long as it is not.
+    pub fn conditions(&self) -> Vec<Condition> {
+        let plugins = self.plugins.iter();
+        plugins
+            .filter_map(|(id, shelved)| shelved.condition(id))
+            .collect()
+    }
+
     /// How every plugin does, for the control plane.
     pub fn report(&self) -> Vec<v1::PluginReport> {
         let reports = self.plugins.iter().map(|(id, shelved)| shelved.report(id));
@@ -63,6 +72,29 @@ impl Shelf {
 }
 
 impl Shelved {
+    fn condition(&self, id: &PluginId) -> Option<Condition> {
+        let report = self.report(id);
+        let (reason, state) = match report.state() {
+            v1::PluginState::Unspecified | v1::PluginState::Active => return None,
+            v1::PluginState::Fetching => ("Fetching", "is not on this node yet"),
+            v1::PluginState::Refused => ("Refused", "cannot run here: push one that can"),
+            v1::PluginState::SetAside => ("SetAside", "failed too often and is tried again later"),
+        };
+        let why = match report.reason.as_str() {
+            "" => String::new(),
+            reason => format!(" ({reason})"),
+        };
+        let without = match self.plugin.kind {
+            PluginKind::Matcher => "the failure policy of each condition decides",
+            PluginKind::Auditor => "it reads no events",
+        };
+        Some(Condition {
+            kind: "PluginsUnavailable",
+            reason,
+            message: format!("plugin `{}` {state}{why}; meanwhile {without}", report.name),
+        })
+    }
+
     fn report(&self, id: &PluginId) -> v1::PluginReport {
         let mut report = v1::PluginReport {
             name: name(id).to_owned(),

@@ -13,6 +13,7 @@ use crate::{
     metrics::Metrics,
     names::Names,
     plugins::shelf::Shelf,
+    unbound::{Number, Unbound},
     wake::Wake,
 };
 use palisade_netfilter::{
@@ -59,6 +60,8 @@ pub struct Worker {
     pub bus: Bus,
     /// Figures.
     pub metrics: Metrics,
+    /// Queues that could not be bound.
+    pub unbound: Unbound,
     /// Ends the wait.
     pub wake: Wake,
     /// Ends the thread.
@@ -98,7 +101,7 @@ impl Worker {
                 judge.seat(shelf, Instant::now(), time_ms());
             }
             if let Some(asking) = &asking {
-                queues.follow(asking, changed);
+                queues.follow(asking, changed, &self.unbound);
             }
             known = asking;
             let answers = known.as_ref().is_some_and(|asking| queues.serve(asking));
@@ -256,7 +259,7 @@ impl Worker {
 
 impl Queues {
     /// Opens what rules name, closes what none names any more.
-    fn follow(&mut self, asking: &Asking, changed: bool) {
+    fn follow(&mut self, asking: &Asking, changed: bool, unbound: &Unbound) {
         let due = self.retry.is_some_and(|retry| retry <= Instant::now());
         if !changed && !due {
             return;
@@ -264,6 +267,7 @@ impl Queues {
         self.retry = None;
         let wanted = asking.queues();
         self.open.retain(|number, _| wanted.contains(number));
+        unbound.forget(|known| matches!(known, Number::Queue(number) if !wanted.contains(&number)));
         let config = QueueConfig {
             copy: COPY,
             length: LENGTH,
@@ -276,9 +280,10 @@ impl Queues {
             match Queue::open(number, &config) {
                 Ok(queue) => {
                     self.open.insert(number, queue);
+                    unbound.settled(Number::Queue(number));
                 }
                 Err(err) => {
-                    tracing::warn!(number, %err, "queue not bound; failure policies apply");
+                    unbound.failed(Number::Queue(number), &err);
                     self.retry = Some(Instant::now() + PATIENCE);
                 }
             }

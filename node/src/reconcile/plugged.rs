@@ -2,7 +2,9 @@
 //!
 //! A view without plugins publishes nothing, and costs nothing.
 
-use crate::{audit::Bus, inventory, plugins::Wanted, queue::gate::Gate, wake::Wake};
+use crate::{
+    audit::Bus, inventory, plugins::Wanted, queue::gate::Gate, unbound::Unbound, wake::Wake,
+};
 use palisade_policy::{packet::Environment, resolve::Resolution, view::View};
 use palisade_ruleset::plugins::Asking;
 use std::{io, sync::Arc};
@@ -17,6 +19,8 @@ pub struct Plugged {
     pub inventory: inventory::Shared,
     /// Events.
     pub bus: Bus,
+    /// Numbers that they could not be had at.
+    pub unbound: Unbound,
     /// Wakes the thread that answers packets.
     pub wake: Wake,
     wanted: watch::Sender<Arc<Wanted>>,
@@ -33,6 +37,7 @@ impl Plugged {
             gate: Gate::default(),
             inventory: inventory::Shared::default(),
             bus: Bus::new(Wake::new()?),
+            unbound: Unbound::default(),
             wake: Wake::new()?,
             wanted: watch::channel(Arc::default()).0,
             asked: watch::channel(false).0,

@@ -1,5 +1,6 @@
 //! The enforcer against a model of the kernel, and against a real one; certificates against a real authority.
 
+mod bound;
 mod guests;
 mod interfaces;
 mod kernel;

@@ -170,13 +170,13 @@ pub(crate) fn machine() -> Environment {
 }
 
 /// A daemon without a control plane.
-struct Daemon {
-    running: reconcile::Running,
-    crew: crew::Running,
+pub(crate) struct Daemon {
+    pub(crate) running: reconcile::Running,
+    pub(crate) crew: crew::Running,
 }
 
 impl Daemon {
-    async fn start(state: &Path) -> Self {
+    pub(crate) async fn start(state: &Path) -> Self {
         let metrics = Metrics::default();
         let running = reconcile::start(state, machine(), metrics.clone())
             .await
@@ -190,7 +190,7 @@ impl Daemon {
         Self { running, crew }
     }
 
-    async fn apply(&self, from: Option<&View>, to: &View, revision: u64) {
+    pub(crate) async fn apply(&self, from: Option<&View>, to: &View, revision: u64) {
         let transaction = transaction(from, to, revision);
         let outcome = self.running.reconciler.apply(transaction, Instant::now());
         let outcome = outcome.await;
@@ -199,7 +199,7 @@ impl Daemon {
         assert_eq!(enforced, Some(position(to, revision)));
     }
 
-    async fn plugins_ready(&self, count: usize) {
+    pub(crate) async fn plugins_ready(&self, count: usize) {
         let mut shelf = self.crew.shelf.clone();
         let ready = shelf.wait_for(|shelf| {
             let ready = shelf.plugins.values();
@@ -210,7 +210,7 @@ impl Daemon {
         assert!(waited.is_ok(), "{:?}", self.crew.shelf.borrow().plugins);
     }
 
-    async fn stop(self) {
+    pub(crate) async fn stop(self) {
         self.crew.stop().await;
         self.running.reconciler.stop().await;
     }
@@ -232,11 +232,11 @@ fn remembered(prefix: &str) -> usize {
         .sum()
 }
 
-fn alive() -> bool {
+pub(crate) fn alive() -> bool {
     nft(&["list", "set", "inet", "palisade", "plugin_alive"]).contains("elements")
 }
 
-async fn until(what: &str, mut holds: impl FnMut() -> bool) {
+pub(crate) async fn until(what: &str, mut holds: impl FnMut() -> bool) {
     let deadline = Instant::now() + Duration::from_secs(30);
     while !holds() {
         assert!(Instant::now() < deadline, "not {what} in time");
@@ -265,7 +265,7 @@ fn comes(address: IpAddr, port: u16, payload: &[u8], patience: Duration) -> bool
 }
 
 /// The same on each family.
-fn passes(port: u16, payload: &[u8], expected: bool, why: &str) {
+pub(crate) fn passes(port: u16, payload: &[u8], expected: bool, why: &str) {
     for address in LOOPBACK {
         let patience = if expected { LONG } else { SHORT };
         let came = comes(address, port, payload, patience);
@@ -278,14 +278,16 @@ fn passes(port: u16, payload: &[u8], expected: bool, why: &str) {
     }
 }
 
-fn failure_policies_hold(why: &str) {
+pub(crate) fn failure_policies_hold(why: &str) {
     for (port, _, _, expected) in POLICIES {
         passes(port, b"x", expected, why);
     }
     passes(7000, b"x", true, why);
 }
 
-fn with_daemon<F: Future<Output = ()>>(work: impl FnOnce(tempfile::TempDir) -> F + Send + 'static) {
+pub(crate) fn with_daemon<F: Future<Output = ()>>(
+    work: impl FnOnce(tempfile::TempDir) -> F + Send + 'static,
+) {
     // Built outside of the namespace: that may want the network.
     bytes("misbehave");
     in_namespace(|| {
@@ -332,7 +334,7 @@ const DEEDS: [&str; 7] = [
     "trap-in-configure",
 ];
 
-fn the_other_plugin_is_well(why: &str) {
+pub(crate) fn the_other_plugin_is_well(why: &str) {
     passes(53, &query("www.other.example"), true, why);
     passes(53, &query("www.denied.example"), false, why);
 }

@@ -19,6 +19,7 @@ use palisade_node::{
         keeper::Keeper,
         shelf::{Readiness, Shelf},
     },
+    unbound::Unbound,
     wake::Wake,
 };
 use palisade_policy::{
@@ -295,6 +296,7 @@ fn flooded(
                 inventory: inventory::Shared::default(),
                 outbox: Outbox::new(sender),
                 metrics: Metrics::default(),
+                unbound: Unbound::default(),
                 stop: stopped,
             };
             let thread = std::thread::spawn(|| audit.run());
