@@ -116,13 +116,17 @@ impl Resources {
                 findings.refuse(&asked, error);
             }
         }
-        if !findings.faults.is_empty() {
-            return Err(problems::invalid(&findings.faults));
+        let Findings {
+            judged,
+            faults,
+            violations,
+            ..
+        } = findings;
+        match (faults.is_empty(), violations.is_empty()) {
+            (true, true) => Ok(judged),
+            (true, false) => Err(problems::precondition(violations)),
+            (false, _) => Err(problems::invalid_and(&faults, violations)),
         }
-        if !findings.violations.is_empty() {
-            return Err(problems::precondition(findings.violations));
-        }
-        Ok(findings.judged)
     }
 
     /// Its component must be stored, and be what the resource says.

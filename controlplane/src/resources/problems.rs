@@ -23,8 +23,17 @@ pub(super) fn field(document: Option<usize>, path: &str) -> String {
 
 /// What is wrong with documents, each problem with the index of its document where there are several.
 pub(super) fn invalid(problems: &[(Option<usize>, Problem)]) -> Status {
+    invalid_and(problems, Vec::new())
+}
+
+/// As [`invalid`], and conditions that do not hold besides.
+pub(super) fn invalid_and(
+    problems: &[(Option<usize>, Problem)],
+    violations: Vec<PreconditionViolation>,
+) -> Status {
+    let count = problems.len() + violations.len();
     let shown = || problems.iter().take(MOST);
-    let violations: Vec<FieldViolation> = shown()
+    let fields: Vec<FieldViolation> = shown()
         .map(|(document, problem)| {
             let path = field(*document, &problem.path.to_string());
             FieldViolation::new(path, cut(&problem.message))
@@ -41,10 +50,13 @@ pub(super) fn invalid(problems: &[(Option<usize>, Problem)]) -> Status {
         })
         .collect();
     let message = match problems {
-        [(_, only)] => cut(&only.to_string()),
-        _ => format!("{} problems", problems.len()),
+        [(_, only)] if count == 1 => cut(&only.to_string()),
+        _ => format!("{count} problems"),
     };
-    let details = ErrorDetails::with_bad_request(violations);
+    let mut details = ErrorDetails::with_bad_request(fields);
+    if !violations.is_empty() {
+        details.set_precondition_failure(violations.into_iter().take(MOST).collect::<Vec<_>>());
+    }
     with_spans(
         Status::with_error_details(Code::InvalidArgument, message, details),
         &spans,
