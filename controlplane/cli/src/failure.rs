@@ -52,6 +52,13 @@ impl Failure {
         self
     }
 
+    /// Another message, with the same code and hint.
+    #[must_use]
+    pub(crate) fn saying(mut self, message: impl Into<String>) -> Self {
+        self.message = message.into();
+        self
+    }
+
     /// In front of the message.
     #[must_use]
     pub(crate) fn about(mut self, subject: &str) -> Self {
@@ -83,6 +90,21 @@ impl Failure {
     }
 }
 
+/// What a status says is wrong, one by one: the field or the resource, and what is wrong with it.
+pub(crate) fn violations(status: &tonic::Status) -> Vec<(String, String)> {
+    let details = status.get_error_details();
+    let fields = details.bad_request().into_iter().flat_map(|request| {
+        let found = request.field_violations.iter();
+        found.map(|one| (one.field.clone(), one.description.clone()))
+    });
+    let preconditions = details.precondition_failure().into_iter();
+    let preconditions = preconditions.flat_map(|failure| {
+        let found = failure.violations.iter();
+        found.map(|one| (one.subject.clone(), one.description.clone()))
+    });
+    fields.chain(preconditions).collect()
+}
+
 impl From<tonic::Status> for Failure {
     fn from(status: tonic::Status) -> Self {
         let code = match status.code() {
@@ -92,19 +114,8 @@ impl From<tonic::Status> for Failure {
             Code::Unavailable | Code::DeadlineExceeded => 7,
             _ => 1,
         };
-        let details = status.get_error_details();
         let mut message = status.message().to_owned();
-        let violations = details.bad_request().into_iter().flat_map(|b| {
-            b.field_violations
-                .iter()
-                .map(|v| (v.field.clone(), v.description.clone()))
-        });
-        let preconditions = details.precondition_failure().into_iter().flat_map(|p| {
-            p.violations
-                .iter()
-                .map(|v| (v.subject.clone(), v.description.clone()))
-        });
-        for (field, description) in violations.chain(preconditions) {
+        for (field, description) in violations(&status) {
             // The server's message already carries a single violation's text.
             if !message.contains(&description) {
                 message.push_str(&format!("\n  {field}: {description}"));

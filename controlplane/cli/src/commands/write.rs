@@ -5,19 +5,21 @@ use crate::{
     args::{Args, Create, Write},
     client::Client,
     failure::Failure,
-    input, output, problems,
+    input::{self, Inputs},
+    output, problems,
 };
 use palisade_proto::v1::{
     ApplyOutcome, ApplyResourcesRequest, CreateResourceRequest, GetResourceRequest, Resource,
     UpdateResourceRequest,
 };
 use serde_json::Value;
+use std::slice;
 
 /// How often a replacement without resourceVersion is tried again after a conflict.
 const TRIES: u32 = 5;
 
 pub(super) async fn apply(args: &Args, write: &Write) -> Result<u8, Failure> {
-    let values = documents(write)?;
+    let (inputs, values) = documents(write)?;
     let client = Client::connect(args).await?;
     let json = values.iter().map(|v| v.to_string().into_bytes()).collect();
     let answer = client
@@ -26,7 +28,8 @@ pub(super) async fn apply(args: &Args, write: &Write) -> Result<u8, Failure> {
             json,
             dry_run: write.dry_run,
         }))
-        .await?
+        .await
+        .map_err(|status| problems::refused(&inputs, &inputs.documents, status))?
         .into_inner();
     for applied in &answer.resources {
         let outcome = match applied.outcome() {
@@ -40,10 +43,10 @@ pub(super) async fn apply(args: &Args, write: &Write) -> Result<u8, Failure> {
 }
 
 pub(super) async fn create(args: &Args, create: &Create) -> Result<u8, Failure> {
-    let values = documents(&create.write)?;
+    let (inputs, values) = documents(&create.write)?;
     let client = Client::connect(args).await?;
     let mut done = Progress::new(values.len());
-    for value in &values {
+    for (value, input) in values.iter().zip(&inputs.documents) {
         let request = client.request(CreateResourceRequest {
             json: value.to_string().into_bytes(),
             dry_run: create.write.dry_run,
@@ -60,7 +63,7 @@ pub(super) async fn create(args: &Args, create: &Create) -> Result<u8, Failure> 
                 );
             }
             Err(status) => {
-                let failure = Failure::from(status);
+                let failure = problems::refused(&inputs, slice::from_ref(input), status);
                 if failure.is_conflict() && create.skip_exists {
                     println!("{} already there", output::name_of(value));
                 } else {
@@ -74,11 +77,12 @@ pub(super) async fn create(args: &Args, create: &Create) -> Result<u8, Failure> 
 }
 
 pub(super) async fn replace(args: &Args, write: &Write) -> Result<u8, Failure> {
-    let values = documents(write)?;
+    let (inputs, values) = documents(write)?;
     let client = Client::connect(args).await?;
     let mut done = Progress::new(values.len());
-    for value in &values {
-        match replace_one(&client, write, value).await {
+    for (value, input) in values.iter().zip(&inputs.documents) {
+        let refused = |status| problems::refused(&inputs, slice::from_ref(input), status);
+        match replace_one(&client, write, value, refused).await {
             Ok(resource) => {
                 done.wrote(Some(&resource));
                 report(Some(&resource), "replaced", &[], write);
@@ -91,7 +95,12 @@ pub(super) async fn replace(args: &Args, write: &Write) -> Result<u8, Failure> {
 }
 
 /// With a resourceVersion in the document exactly that state is replaced; without one, whatever is there.
-async fn replace_one(client: &Client, write: &Write, value: &Value) -> Result<Resource, Failure> {
+async fn replace_one(
+    client: &Client,
+    write: &Write,
+    value: &Value,
+    refused: impl Fn(tonic::Status) -> Failure,
+) -> Result<Resource, Failure> {
     let given = value
         .pointer("/metadata/resourceVersion")
         .and_then(Value::as_str)
@@ -129,7 +138,7 @@ async fn replace_one(client: &Client, write: &Write, value: &Value) -> Result<Re
                 return Ok(answer.resource.unwrap_or_default());
             }
             Err(status) => {
-                let failure = Failure::from(status);
+                let failure = refused(status);
                 if given || !failure.is_conflict() || tries == TRIES {
                     return Err(failure);
                 }
@@ -139,10 +148,11 @@ async fn replace_one(client: &Client, write: &Write, value: &Value) -> Result<Re
 }
 
 /// Reads and judges every document; sends none of them if one is bad. Warnings are printed from the server's answer.
-fn documents(write: &Write) -> Result<Vec<Value>, Failure> {
+/// The values stand in the order of the documents.
+fn documents(write: &Write) -> Result<(Inputs, Vec<Value>), Failure> {
     let inputs = input::read(&write.files)?;
     let decoded = problems::decode(&inputs)?;
-    Ok(decoded.into_iter().map(|d| d.json).collect())
+    Ok((inputs, decoded.into_iter().map(|d| d.json).collect()))
 }
 
 fn report(resource: Option<&Resource>, outcome: &str, warnings: &[String], write: &Write) {

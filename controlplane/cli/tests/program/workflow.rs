@@ -194,6 +194,44 @@ async fn what_nothing_here_enforces_is_refused_with_its_reason() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_the_server_refuses_is_shown_in_its_document() {
+    let plane = Plane::start().await;
+    let policy = |name: &str, plugin: &str| {
+        format!(
+            "apiVersion: palisade.dev/v1\nkind: GlobalNetworkPolicy\nmetadata: {{name: {name}}}\nspec:\n  ingress:\n  - action: Deny\n    plugin: {{name: {plugin}}}\n"
+        )
+    };
+    let one = plane.file("one.yaml", &policy("one", "first"));
+    let two = format!(
+        "{}---\n{}",
+        policy("two", "second"),
+        policy("three", "third")
+    );
+    let two = plane.file("two.yaml", &two);
+    let refused = plane
+        .run(&["apply", "-f", text(&one), "-f", text(&two)])
+        .await;
+    assert_eq!(refused.code, 2);
+    for shown in [
+        "spec.ingress[0].plugin.name: there is no plugin `first`",
+        "one.yaml:7:20]",
+        "spec.ingress[0].plugin.name: there is no plugin `second`",
+        "two.yaml:7:20]",
+        "spec.ingress[0].plugin.name: there is no plugin `third`",
+        "two.yaml:15:20]",
+        "nothing was changed",
+    ] {
+        assert!(refused.err.contains(shown), "{shown}: {}", refused.err);
+    }
+    assert!(!refused.err.contains("json["), "{}", refused.err);
+
+    let alone = plane.run(&["create", "-f", text(&one)]).await;
+    assert_eq!(alone.code, 2);
+    assert!(alone.err.contains("one.yaml:7:20]"), "{}", alone.err);
+    plane.server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn namespaces_and_identities_are_registered_shown_and_deleted() {
     let plane = Plane::start().await;
     let create = [
