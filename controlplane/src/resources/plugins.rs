@@ -54,6 +54,8 @@ enum Place {
 struct Findings {
     judged: Judged,
     asked: Vec<Asked>,
+    /// Components that documents name and nobody stored: there is nothing to ask.
+    missing: BTreeSet<Digest>,
     faults: Vec<(Option<usize>, Problem)>,
     violations: Vec<PreconditionViolation>,
 }
@@ -103,6 +105,7 @@ impl Resources {
             .asked
             .iter()
             .map(|asked| asked.question.clone())
+            .filter(|(digest, _)| !findings.missing.contains(digest))
             .collect();
         let answers = match questions.is_empty() {
             true => BTreeMap::new(),
@@ -145,6 +148,7 @@ impl Resources {
                 field(document.index, "spec.digest"),
                 message,
             ));
+            findings.missing.insert(digest);
             return Ok(());
         };
         findings.judged.compare.push(Components::is_stored(&digest));

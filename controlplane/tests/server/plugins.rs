@@ -8,7 +8,7 @@ use crate::{
 use palisade_plugin_host::Digest;
 use palisade_policy::ids::{PluginId, PolicyId};
 use serde_json::{Value, json};
-use tonic::Code;
+use tonic::{Code, Status};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_plugin_names_a_component_that_is_stored_and_of_its_kind() {
@@ -28,6 +28,30 @@ async fn a_plugin_names_a_component_that_is_stored_and_of_its_kind() {
     let json: Value = serde_json::from_slice(&resource.json).expect("JSON");
     assert_eq!(json["spec"]["size"], json!(bytes("dns-suffix").len()));
     assert_eq!(stored(&plane).await[0].used_by, ["dns"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_component_that_is_not_stored_is_what_is_wrong_whoever_asks_it() {
+    let plane = Plane::start().await;
+    let asks = policy(json!({"name": "dns", "settings": {"suffixes": ["example.org"]}}));
+    let missing = plugin("dns", "matcher", Digest::of(b"never uploaded"));
+    let says = |refused: &Status, field: &str| {
+        assert_eq!(refused.code(), Code::FailedPrecondition, "{refused}");
+        let [(named, text)] = faults(refused).try_into().expect("one fault");
+        assert_eq!(named, field);
+        assert!(text.contains("palisadectl plugin push"), "{text}");
+    };
+    // Together with a policy that asks it.
+    let both = [missing.clone(), asks.clone()];
+    let together = plane.try_apply(&both).await.expect_err("refused");
+    says(&together, "json[0].spec.digest");
+    // Where stored policies ask it already.
+    let digest = push(&plane, &bytes("dns-suffix")).await;
+    plane.apply(&[plugin("dns", "matcher", digest), asks]).await;
+    let instead = plane.try_apply(&[missing]).await.expect_err("refused");
+    says(&instead, "spec.digest");
+    assert_eq!(stored(&plane).await[0].used_by, ["dns"]);
+    plane.server.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
