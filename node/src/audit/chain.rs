@@ -7,6 +7,7 @@
 
 use super::{
     emit::Emit,
+    flows::{Outbox, Stub},
     line::line,
     record::record,
     sink::{Directory, Sinks},
@@ -125,20 +126,20 @@ impl Chain {
         flushes.map(|(_, at)| at).min()
     }
 
-    /// Lets events pass; gives what is left of them, and what auditors emitted, as records.
+    /// Lets events pass; reports what is left of them, and what auditors emitted.
     pub fn pass(
         &mut self,
         mut events: Vec<Event>,
         inventory: &Inventory,
         emit: &Emit,
         moment: Moment,
-    ) -> Vec<v1::FlowRecord> {
+        outbox: &mut Outbox,
+    ) {
         let mut told = Vec::new();
         for (id, seat) in &mut self.seats {
             if events.is_empty() {
                 break;
             }
-            let count = happened(&events);
             match seat.process(&events, moment) {
                 Ok(outcomes) => {
                     let passed = outcomes.into_iter().zip(events);
@@ -149,11 +150,14 @@ impl Chain {
                 Err(reason) => {
                     told.extend(seat.fault(id, &reason, moment));
                     if seat.on_fault() == OnFault::Withhold {
-                        events = Vec::new();
+                        let count = events.drain(..).map(|event| happened(&event)).sum::<u64>();
                         self.unsaid += count;
                         self.lost += count;
                     }
                 }
+            }
+            if seat.plugin.sinks.is_empty() {
+                continue;
             }
             for event in &events {
                 let line = line(&record(event, inventory));
@@ -163,22 +167,31 @@ impl Chain {
             }
         }
         self.emitted(emit, moment, &mut told);
+        report(told, moment, outbox);
         let last = events.last().map_or(0, |event| event.sequence);
-        told.extend(events.iter().map(|event| record(event, inventory)));
+        for event in &events {
+            let stub = Stub {
+                sequence: event.sequence,
+                time_ms: event.time_ms,
+                count: happened(event),
+                flow: matches!(event.body, Body::Flow(_)),
+            };
+            outbox.put(moment.now, stub, || record(event, inventory));
+        }
         if self.unsaid > 0 {
-            told.push(v1::FlowRecord {
+            let lost = v1::FlowRecord {
                 sequence: last,
                 time_ms: moment.time_ms,
                 body: Some(flow_record::Body::Lost(std::mem::take(&mut self.unsaid))),
                 fields: Vec::new(),
-            });
+            };
+            report([lost], moment, outbox);
         }
         self.sinks.flush();
-        told
     }
 
-    /// Calls those whose time has come; gives what they emitted.
-    pub fn flush(&mut self, emit: &Emit, moment: Moment) -> Vec<v1::FlowRecord> {
+    /// Calls those whose time has come; reports what they emitted.
+    pub fn flush(&mut self, emit: &Emit, moment: Moment, outbox: &mut Outbox) {
         let mut told = Vec::new();
         for (id, seat) in &mut self.seats {
             let Some((every, at)) = &mut seat.flush else {
@@ -197,19 +210,19 @@ impl Chain {
             }
         }
         self.emitted(emit, moment, &mut told);
+        report(told, moment, outbox);
         self.sinks.flush();
-        told
     }
 
-    /// Lets every auditor say its last; gives what they emitted.
-    pub fn end(&mut self, emit: &Emit, moment: Moment) -> Vec<v1::FlowRecord> {
+    /// Lets every auditor say its last; reports what they emitted.
+    pub fn end(&mut self, emit: &Emit, moment: Moment, outbox: &mut Outbox) {
         let mut told = Vec::new();
         for seat in self.seats.values_mut() {
             end(seat.called.take(), moment);
         }
         self.emitted(emit, moment, &mut told);
+        report(told, moment, outbox);
         self.sinks.flush();
-        told
     }
 
     /// Events that were withheld because an auditor failed.
@@ -281,11 +294,16 @@ fn end(called: Option<(Arc<Configured>, Auditor)>, moment: Moment) {
     }
 }
 
-/// Events, with those that a loss stands for.
-fn happened(events: &[Event]) -> u64 {
-    let each = events.iter().map(|event| match event.body {
+fn report(records: impl IntoIterator<Item = v1::FlowRecord>, moment: Moment, outbox: &mut Outbox) {
+    for record in records {
+        outbox.put(moment.now, Stub::of(&record), || record);
+    }
+}
+
+/// How many events it is: those that a loss stands for.
+fn happened(event: &Event) -> u64 {
+    match event.body {
         Body::Lost(count) => count,
         Body::Flow(_) | Body::PolicyChange { .. } | Body::PluginFault { .. } => 1,
-    });
-    each.sum()
+    }
 }

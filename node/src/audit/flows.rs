@@ -4,12 +4,20 @@ use crate::backoff::Backoff;
 use palisade_proto::v1::{
     FlowRecord, ReportFlowsRequest, flow_record::Body, flow_service_client::FlowServiceClient,
 };
+use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, watch};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::Channel;
 
 /// Records that wait at most; beyond, they are dropped, and counted in a record of their own.
 const ROOM: usize = 4096;
+/// Records a second that are reported for as long as more come: a flood of packets at many nodes is none of records at
+/// the control plane. Sinks get every one.
+const RATE: u32 = 1000;
+/// Records that are reported at once, before the rate holds.
+const BURST: u32 = 4096;
+/// Of these, so many are not for packets: what auditors say of a flood is to get through.
+const RESERVED: u32 = 512;
 /// Records of one message.
 const TOGETHER: usize = 256;
 /// Messages that wait for the network.
@@ -19,7 +27,29 @@ const AHEAD: usize = 4;
 #[derive(Debug)]
 pub struct Outbox {
     records: mpsc::Sender<FlowRecord>,
+    allowance: Allowance,
     missed: u64,
+}
+
+/// What a record says before it is made.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Stub {
+    /// Of the event, lost ones included; 0: it is none.
+    pub sequence: u64,
+    /// Milliseconds since 1970, UTC.
+    pub time_ms: u64,
+    /// Events that it stands for.
+    pub count: u64,
+    /// Of a packet: one of many.
+    pub flow: bool,
+}
+
+/// How many records may go now: refilled with time, up to a burst.
+#[derive(Debug)]
+struct Allowance {
+    left: u32,
+    /// Up to when it has been refilled.
+    since: Instant,
 }
 
 /// A bounded way for [`Outbox`], and its other end for [`send`].
@@ -30,15 +60,27 @@ pub fn records() -> (mpsc::Sender<FlowRecord>, mpsc::Receiver<FlowRecord>) {
 impl Outbox {
     /// At the beginning of the way.
     pub fn new(records: mpsc::Sender<FlowRecord>) -> Self {
-        Self { records, missed: 0 }
+        Self {
+            records,
+            allowance: Allowance {
+                left: BURST,
+                since: Instant::now(),
+            },
+            missed: 0,
+        }
     }
 
-    /// Takes a record if there is room. Never waits.
-    pub fn put(&mut self, record: FlowRecord) {
+    /// Makes a record and takes it, if there is room and not too many came just before. Never waits.
+    pub fn put(&mut self, now: Instant, stub: Stub, record: impl FnOnce() -> FlowRecord) {
+        let reserved = if stub.flow { RESERVED } else { 0 };
+        if !self.allowance.take(now, reserved) {
+            self.missed += stub.count;
+            return;
+        }
         if self.missed > 0 {
             let lost = FlowRecord {
-                sequence: record.sequence.saturating_sub(1),
-                time_ms: record.time_ms,
+                sequence: stub.sequence.saturating_sub(1),
+                time_ms: stub.time_ms,
                 body: Some(Body::Lost(self.missed)),
                 fields: Vec::new(),
             };
@@ -46,13 +88,42 @@ impl Outbox {
                 self.missed = 0;
             }
         }
-        let stands_for = match &record.body {
-            Some(Body::Lost(count)) => *count,
-            _ => 1,
-        };
-        if self.missed > 0 || self.records.try_send(record).is_err() {
-            self.missed += stands_for;
+        if self.missed > 0 || self.records.try_send(record()).is_err() {
+            self.missed += stub.count;
         }
+    }
+}
+
+impl Stub {
+    /// That of a record that is there.
+    pub fn of(record: &FlowRecord) -> Self {
+        Self {
+            sequence: record.sequence,
+            time_ms: record.time_ms,
+            count: match &record.body {
+                Some(Body::Lost(count)) => *count,
+                _ => 1,
+            },
+            flow: matches!(record.body, Some(Body::Flow(_))),
+        }
+    }
+}
+
+impl Allowance {
+    /// One of those beyond what is reserved.
+    fn take(&mut self, now: Instant, reserved: u32) -> bool {
+        let each = Duration::from_secs(1) / RATE;
+        let passed = now.saturating_duration_since(self.since);
+        let more = u32::try_from(passed.as_nanos() / each.as_nanos()).unwrap_or(BURST);
+        if more >= BURST {
+            (self.left, self.since) = (BURST, now);
+        } else if more > 0 {
+            self.left = self.left.saturating_add(more).min(BURST);
+            self.since += each * more;
+        }
+        let some = self.left > reserved;
+        self.left -= u32::from(some);
+        some
     }
 }
 
@@ -132,21 +203,64 @@ mod tests {
         }
     }
 
+    fn put(outbox: &mut Outbox, now: Instant, sequence: u64) {
+        let record = change(sequence);
+        outbox.put(now, Stub::of(&record), || record);
+    }
+
     #[test]
     fn what_does_not_fit_is_said_once_there_is_room() {
         let (sender, mut records) = records();
         let mut outbox = Outbox::new(sender);
         let room = u64::try_from(ROOM).expect("small");
-        for sequence in 1..=room + 5 {
-            outbox.put(change(sequence));
+        let now = Instant::now();
+        for sequence in 1..=room {
+            put(&mut outbox, now, sequence);
+        }
+        // Allowed by the rate, and nobody reads.
+        let later = now + Duration::from_secs(60);
+        for sequence in room + 1..=room + 5 {
+            put(&mut outbox, later, sequence);
         }
         for sequence in 1..=room {
             assert_eq!(records.try_recv().expect("there").sequence, sequence);
         }
         assert!(records.try_recv().is_err());
-        outbox.put(change(room + 6));
+        put(&mut outbox, later, room + 6);
         let said = records.try_recv().expect("there");
         assert_eq!((said.sequence, said.body), (room + 5, Some(Body::Lost(5))));
         assert_eq!(records.try_recv().expect("there"), change(room + 6));
+    }
+
+    #[test]
+    fn a_flood_is_reported_at_a_bounded_rate_and_what_is_said_of_it_gets_through() {
+        let (sender, mut records) = records();
+        let mut outbox = Outbox::new(sender);
+        let began = Instant::now();
+        let (mut flows, mut others, mut lost, mut sequence) = (0, 0, 0, 0);
+        for millisecond in 0..10_000 {
+            let now = began + Duration::from_millis(millisecond);
+            for _ in 0..20 {
+                sequence += 1;
+                let mut flow = change(sequence);
+                flow.body = Some(Body::Flow(Default::default()));
+                outbox.put(now, Stub::of(&flow), || flow);
+            }
+            if millisecond % 100 == 0 {
+                sequence += 1;
+                put(&mut outbox, now, sequence);
+            }
+            while let Ok(record) = records.try_recv() {
+                match record.body {
+                    Some(Body::Lost(count)) => lost += count,
+                    Some(Body::Flow(_)) => flows += 1,
+                    _ => others += 1,
+                }
+            }
+        }
+        assert_eq!(others, 100);
+        assert_eq!(flows + others + lost + outbox.missed, sequence);
+        let most = u64::from(BURST - RESERVED) + 10 * u64::from(RATE);
+        assert!(flows <= most && flows > most - 200, "{flows}");
     }
 }

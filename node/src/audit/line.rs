@@ -2,111 +2,177 @@
 
 use palisade_policy::{ids::RuleId, rule::Protocol};
 use palisade_proto::v1::{self, flow_record::Body};
-use serde_json::{Map, Value, json};
-use std::net::{Ipv4Addr, Ipv6Addr};
+use serde::{Serialize, Serializer, ser::SerializeMap};
+use std::{
+    fmt::{self, Display, Write as _},
+    net::{Ipv4Addr, Ipv6Addr},
+};
 
 /// The line, with its end.
 pub fn line(record: &v1::FlowRecord) -> String {
-    let mut map = Map::new();
-    let time = i64::try_from(record.time_ms)
-        .ok()
-        .and_then(|ms| jiff::Timestamp::from_millisecond(ms).ok());
-    if let Some(time) = time {
-        map.insert("time".to_owned(), format!("{time:.3}").into());
-    }
-    if record.sequence != 0 {
-        map.insert("sequence".to_owned(), record.sequence.into());
-    }
-    let (kind, body) = match &record.body {
-        Some(Body::Flow(told)) => ("flow", flow(told)),
-        Some(Body::PolicyChange(told)) => (
-            "policyChange",
-            json!({"revision": told.revision, "summary": told.summary}),
-        ),
-        Some(Body::PluginFault(told)) => (
-            "pluginFault",
-            json!({"plugin": told.plugin, "reason": told.reason}),
-        ),
-        Some(Body::Lost(count)) => ("lost", (*count).into()),
-        Some(Body::Audit(told)) => (
-            "audit",
-            json!({
-                "plugin": told.plugin, "sink": told.sink, "message": told.message,
-                "severity": name(told.severity().as_str_name(), "AUDIT_SEVERITY_"),
-            }),
-        ),
-        None => ("nothing", Value::Null),
-    };
-    map.insert(kind.to_owned(), body);
-    if !record.fields.is_empty() {
-        let fields = record.fields.iter();
-        let pairs = fields.map(|field| (field.key.clone(), field.value.clone().into()));
-        map.insert("fields".to_owned(), Value::Object(pairs.collect()));
-    }
-    let mut line = Value::Object(map).to_string();
+    // Only a map with keys that are no text, or a value that refuses, cannot be written; there are none.
+    let mut line = serde_json::to_string(&Record(record)).unwrap_or_default();
     line.push('\n');
     line
 }
 
-fn flow(flow: &v1::Flow) -> Value {
-    let mut map = Map::new();
-    let mut put = |key: &str, value: Value| {
-        if value != "" && value != Value::Null {
-            map.insert(key.to_owned(), value);
+struct Record<'a>(&'a v1::FlowRecord);
+
+impl Serialize for Record<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Self(record) = self;
+        let mut map = serializer.serialize_map(None)?;
+        let time = i64::try_from(record.time_ms)
+            .ok()
+            .and_then(|ms| jiff::Timestamp::from_millisecond(ms).ok());
+        if let Some(time) = time {
+            map.serialize_entry("time", &Text(format_args!("{time:.3}")))?;
         }
-    };
-    put(
-        "action",
-        name(flow.action().as_str_name(), "ACTION_").into(),
-    );
-    put(
-        "phase",
-        name(flow.phase().as_str_name(), "FLOW_PHASE_").into(),
-    );
-    put("way", name(flow.way().as_str_name(), "WAY_").into());
-    let direction = name(flow.direction().as_str_name(), "DIRECTION_");
-    put("direction", direction.into());
-    put(
-        "list",
-        name(flow.list().as_str_name(), "POLICY_LIST_").into(),
-    );
-    put("tier", flow.tier.clone().into());
-    put("policy", flow.policy.clone().into());
-    put("rule", flow.rule_name.clone().into());
-    put("ruleId", RuleId(flow.rule).to_string().into());
-    let protocol = u8::try_from(flow.protocol)
-        .map_or(Value::Null, |number| Protocol(number).to_string().into());
-    put("protocol", protocol);
-    put("source", address(&flow.source));
-    put("sourcePort", flow.source_port.into());
-    put("destination", address(&flow.destination));
-    put("destinationPort", flow.destination_port.into());
-    put("icmpType", flow.icmp_type.into());
-    put("icmpCode", flow.icmp_code.into());
-    put("inInterface", flow.in_interface.clone().into());
-    put("outInterface", flow.out_interface.clone().into());
-    put("sourceEndpoint", flow.source_endpoint.clone().into());
-    let destination = flow.destination_endpoint.clone();
-    put("destinationEndpoint", destination.into());
-    put("packets", flow.packets.into());
-    put("bytes", flow.bytes.into());
-    Value::Object(map)
-}
-
-fn address(octets: &[u8]) -> Value {
-    if let Ok(octets) = <[u8; 4]>::try_from(octets) {
-        return Ipv4Addr::from(octets).to_string().into();
+        if record.sequence != 0 {
+            map.serialize_entry("sequence", &record.sequence)?;
+        }
+        match &record.body {
+            Some(Body::Flow(told)) => map.serialize_entry("flow", &Flow(told))?,
+            Some(Body::PolicyChange(told)) => {
+                let (revision, summary) = (told.revision, &told.summary);
+                map.serialize_entry("policyChange", &PolicyChange { revision, summary })?;
+            }
+            Some(Body::PluginFault(told)) => {
+                let (plugin, reason) = (&told.plugin, &told.reason);
+                map.serialize_entry("pluginFault", &PluginFault { plugin, reason })?;
+            }
+            Some(Body::Lost(count)) => map.serialize_entry("lost", count)?,
+            Some(Body::Audit(told)) => {
+                let audit = Audit {
+                    plugin: &told.plugin,
+                    sink: &told.sink,
+                    severity: Text(Name::of(told.severity().as_str_name(), "AUDIT_SEVERITY_")),
+                    message: &told.message,
+                };
+                map.serialize_entry("audit", &audit)?;
+            }
+            None => map.serialize_entry("nothing", &())?,
+        }
+        if !record.fields.is_empty() {
+            map.serialize_entry("fields", &Fields(&record.fields))?;
+        }
+        map.end()
     }
-    <[u8; 16]>::try_from(octets).map_or(Value::Null, |octets| {
-        Ipv6Addr::from(octets).to_string().into()
-    })
 }
 
-/// A value of an enum as people write it; empty where it is unspecified.
-fn name(value: &str, prefix: &str) -> String {
-    match value.strip_prefix(prefix).unwrap_or(value) {
-        "UNSPECIFIED" => String::new(),
-        known => known.to_lowercase().replace('_', "-"),
+#[derive(Serialize)]
+struct PolicyChange<'a> {
+    revision: u64,
+    summary: &'a str,
+}
+
+#[derive(Serialize)]
+struct PluginFault<'a> {
+    plugin: &'a str,
+    reason: &'a str,
+}
+
+#[derive(Serialize)]
+struct Audit<'a> {
+    plugin: &'a str,
+    sink: &'a str,
+    severity: Text<Name>,
+    message: &'a str,
+}
+
+struct Fields<'a>(&'a [v1::FlowField]);
+
+impl Serialize for Fields<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.0.iter().map(|field| (&field.key, &field.value)))
+    }
+}
+
+struct Flow<'a>(&'a v1::Flow);
+
+impl Serialize for Flow<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Self(flow) = self;
+        let mut map = Known(serializer.serialize_map(None)?);
+        map.name("action", flow.action().as_str_name(), "ACTION_")?;
+        map.name("phase", flow.phase().as_str_name(), "FLOW_PHASE_")?;
+        map.name("way", flow.way().as_str_name(), "WAY_")?;
+        map.name("direction", flow.direction().as_str_name(), "DIRECTION_")?;
+        map.name("list", flow.list().as_str_name(), "POLICY_LIST_")?;
+        map.text("tier", &flow.tier)?;
+        map.text("policy", &flow.policy)?;
+        map.text("rule", &flow.rule_name)?;
+        map.some("ruleId", Some(Text(RuleId(flow.rule))))?;
+        let protocol = u8::try_from(flow.protocol).ok();
+        map.some("protocol", protocol.map(|number| Text(Protocol(number))))?;
+        map.address("source", &flow.source)?;
+        map.some("sourcePort", flow.source_port)?;
+        map.address("destination", &flow.destination)?;
+        map.some("destinationPort", flow.destination_port)?;
+        map.some("icmpType", flow.icmp_type)?;
+        map.some("icmpCode", flow.icmp_code)?;
+        map.text("inInterface", &flow.in_interface)?;
+        map.text("outInterface", &flow.out_interface)?;
+        map.text("sourceEndpoint", &flow.source_endpoint)?;
+        map.text("destinationEndpoint", &flow.destination_endpoint)?;
+        map.some("packets", Some(flow.packets))?;
+        map.some("bytes", Some(flow.bytes))?;
+        map.0.end()
+    }
+}
+
+/// A map of what is known.
+struct Known<M>(M);
+
+impl<M: SerializeMap> Known<M> {
+    fn some(&mut self, key: &str, value: Option<impl Serialize>) -> Result<(), M::Error> {
+        value.map_or(Ok(()), |value| self.0.serialize_entry(key, &value))
+    }
+
+    fn text(&mut self, key: &str, value: &str) -> Result<(), M::Error> {
+        self.some(key, (!value.is_empty()).then_some(value))
+    }
+
+    fn name(&mut self, key: &str, value: &'static str, prefix: &str) -> Result<(), M::Error> {
+        let name = Name::of(value, prefix);
+        self.some(key, (name.0 != UNSPECIFIED).then_some(Text(name)))
+    }
+
+    fn address(&mut self, key: &str, octets: &[u8]) -> Result<(), M::Error> {
+        if let Ok(octets) = <[u8; 4]>::try_from(octets) {
+            return self.some(key, Some(Text(Ipv4Addr::from(octets))));
+        }
+        let long = <[u8; 16]>::try_from(octets).ok();
+        self.some(key, long.map(|octets| Text(Ipv6Addr::from(octets))))
+    }
+}
+
+/// As text, without a string in between.
+struct Text<T>(T);
+
+impl<T: Display> Serialize for Text<T> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(&self.0)
+    }
+}
+
+/// A value of an enum as people write it.
+struct Name(&'static str);
+
+const UNSPECIFIED: &str = "UNSPECIFIED";
+
+impl Name {
+    fn of(value: &'static str, prefix: &str) -> Self {
+        Self(value.strip_prefix(prefix).unwrap_or(value))
+    }
+}
+
+impl Display for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.chars().try_for_each(|letter| match letter {
+            '_' => f.write_char('-'),
+            letter => f.write_char(letter.to_ascii_lowercase()),
+        })
     }
 }
 
@@ -141,9 +207,10 @@ mod tests {
         };
         assert_eq!(
             line(&record),
-            "{\"fields\":{\"site\":\"a\\nb\"},\"flow\":{\"action\":\"deny\",\"bytes\":60,\"destinationPort\":22,\"list\":\"pre-dnat\",\
-             \"packets\":1,\"phase\":\"start\",\"policy\":\"gnp/web\",\"protocol\":\"TCP\",\"rule\":\"ingress[0]\",\
-             \"ruleId\":\"00000000000000ff\",\"source\":\"192.0.2.1\"},\"sequence\":7,\"time\":\"2023-11-14T22:13:20.123Z\"}\n"
+            "{\"time\":\"2023-11-14T22:13:20.123Z\",\"sequence\":7,\"flow\":{\"action\":\"deny\",\"phase\":\"start\",\
+             \"list\":\"pre-dnat\",\"policy\":\"gnp/web\",\"rule\":\"ingress[0]\",\"ruleId\":\"00000000000000ff\",\
+             \"protocol\":\"TCP\",\"source\":\"192.0.2.1\",\"destinationPort\":22,\"packets\":1,\"bytes\":60},\
+             \"fields\":{\"site\":\"a\\nb\"}}\n"
         );
     }
 }

@@ -23,7 +23,7 @@ pub struct Sinks {
     lost: u64,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Open {
     writer: Option<Writer>,
     /// Said already that it fails.
@@ -51,10 +51,12 @@ impl Sinks {
 
     /// Writes a line, its end included.
     pub fn write(&mut self, sink: &Sink, line: &str) {
-        let open = self.open.entry(sink.clone()).or_insert(Open {
-            writer: None,
-            failing: false,
-        });
+        if !self.open.contains_key(sink) {
+            self.open.insert(sink.clone(), Open::default());
+        }
+        let Some(open) = self.open.get_mut(sink) else {
+            return;
+        };
         let written = open.write(sink, &self.files, line);
         if open.tell(sink, written).is_err() {
             self.lost += 1;

@@ -178,14 +178,10 @@ impl Audit {
                 .iter()
                 .filter(|event| !matches!(event.body, Body::Lost(_)));
             self.metrics.plugins.audited(came.count());
-            for record in chain.pass(events, &inventory, &self.emit, moment) {
-                self.outbox.put(record);
-            }
+            chain.pass(events, &inventory, &self.emit, moment, &mut self.outbox);
         }
         if chain.next_flush().is_some_and(|at| at <= moment.now) {
-            for record in chain.flush(&self.emit, moment) {
-                self.outbox.put(record);
-            }
+            chain.flush(&self.emit, moment, &mut self.outbox);
         }
         let lost = self.bus.all_lost() + chain.lost();
         self.metrics.plugins.audit_lost(lost, chain.unwritten());
@@ -193,9 +189,7 @@ impl Audit {
 
     /// What auditors say last.
     fn settle(&mut self, chain: &mut Chain) {
-        for record in chain.end(&self.emit, moment()) {
-            self.outbox.put(record);
-        }
+        chain.end(&self.emit, moment(), &mut self.outbox);
     }
 
     fn wait(&self, hearing: Option<&Hearing>, until: Option<Instant>) -> io::Result<()> {
