@@ -139,7 +139,7 @@ impl Questions {
     }
 
     /// In the order of their bits.
-    pub fn iter(&self) -> impl Iterator<Item = &Question> {
+    pub fn iter(&self) -> impl DoubleEndedIterator<Item = &Question> {
         self.questions.iter()
     }
 

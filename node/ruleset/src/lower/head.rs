@@ -3,19 +3,20 @@
 //! ```text
 //! class:  protocol and ports of some rule with a condition → jump head
 //! head:   answers for this stage → return
-//!         forget answers for others
-//!         all answers remembered → those, return
+//!         family → goto ask
+//! ask:    first answer remembered → that one; goto the ask of the next; of the last: return
 //!         heartbeat → queue
 //!         what failure comes to
 //! ```
 //!
-//! Where the kernel cannot queue, the last line is all of it.
+//! Each chain from `ask` on ends with the two lines that follow, so that the first answer that is not remembered has all of
+//! them asked. Where the kernel cannot queue, the last line is all of it.
 //!
 //! Tests are positive throughout: what cannot be loaded, as the port of a protocol without, is asked about.
 
 use super::{Lowering, Queueing, part::immutable, part::ports_test, rule};
 use crate::{
-    ir::{End, Expression, Key, Rule, Set, SetName, Shape, Verdict, names},
+    ir::{ChainName, End, Expression, Key, Rule, Set, SetName, Shape, Verdict, names},
     plugins::{Alike, Question, Questions, has_matchers},
     stage::Dispatch,
 };
@@ -115,96 +116,81 @@ impl Lowering<'_> {
             .collect()
     }
 
-    fn head_chain(&mut self, dispatch: Dispatch, questions: &Questions) -> crate::ir::ChainName {
-        let mut rules = match self.queueing {
-            Queueing::Possible => self.ask(dispatch, questions),
-            Queueing::Impossible => Vec::new(),
+    fn head_chain(&mut self, dispatch: Dispatch, questions: &Questions) -> ChainName {
+        let rules = match self.queueing {
+            Queueing::Possible => self.head_rules(dispatch, questions),
+            Queueing::Impossible => vec![failed(questions)],
         };
-        rules.push(rule([Expression::SetMark {
-            mask: questions.mask(),
-            value: questions.answered(0, std::iter::repeat(Answer::Failed)),
-        }]));
         immutable(&mut self.table, "head", dispatch.name, rules)
     }
 
-    /// Ends where every answer is there; goes on where there is nobody to ask.
-    fn ask(&mut self, dispatch: Dispatch, questions: &Questions) -> Vec<Rule> {
-        let alive = SetName::new(names::PLUGIN_ALIVE);
-        self.volatile(&alive, Shape::Family);
+    fn head_rules(&mut self, dispatch: Dispatch, questions: &Questions) -> Vec<Rule> {
         let here = Expression::Mark {
             mask: questions.stage_mask(),
             value: questions.evaluated(),
         };
-        let known = rule([here, Expression::Verdict(Verdict::Return)]);
-        let forget = Expression::SetMark {
-            mask: questions.mask(),
-            value: 0,
-        };
-        let mut rules = vec![known.clone(), rule([forget])];
+        let mut rules = vec![rule([here, Expression::Verdict(Verdict::Return)])];
         for family in [Family::V4, Family::V6] {
             if family == Family::V4 || self.view.config.ipv6 {
-                let chain = self.known_chain(dispatch, questions, family);
-                let jump = Expression::Verdict(Verdict::Jump(chain));
-                rules.push(rule([Expression::Family(family), jump]));
+                let ask = Expression::Verdict(self.first_ask(dispatch, questions, family));
+                rules.push(rule([Expression::Family(family), ask]));
             }
         }
-        rules.push(known);
-        rules.push(rule([
+        if !self.view.config.ipv6 {
+            rules.extend(self.ask(questions));
+        }
+        rules
+    }
+
+    /// Goes on where there is nobody to ask.
+    fn ask(&mut self, questions: &Questions) -> [Rule; 2] {
+        let alive = SetName::new(names::PLUGIN_ALIVE);
+        self.volatile(&alive, Shape::Family);
+        let asked = rule([
             Expression::Lookup {
                 key: Key::Family,
                 set: alive,
                 not: false,
             },
             Expression::Queue(questions.queue()),
-        ]));
-        rules
+        ]);
+        [asked, failed(questions)]
     }
 
-    /// Ends with the bits of this stage if every answer is remembered; comes back early if one is not.
-    fn known_chain(
-        &mut self,
-        dispatch: Dispatch,
-        questions: &Questions,
-        family: Family,
-    ) -> crate::ir::ChainName {
-        let (stage, evaluated) = (questions.stage_mask(), questions.evaluated());
-        let mut rules = Vec::new();
-        for (place, question) in questions.iter().enumerate() {
-            if place > 0 {
-                rules.push(rule([Expression::SetMark {
-                    mask: stage,
-                    value: 0,
-                }]));
-            }
-            for alike in [Alike::Flow, Alike::Socket] {
-                for (holds, answer) in [(true, Answer::Match), (false, Answer::NoMatch)] {
-                    let set = self.remembered(question, family, alike, holds);
-                    let bits = question.bits(answer);
-                    rules.push(rule([
-                        Expression::Lookup {
-                            key: match alike {
-                                Alike::Flow => Key::Flow(family),
-                                Alike::Socket => Key::Socket(family),
-                            },
-                            set,
-                            not: false,
+    /// Goes where the first question is asked; what is remembered ends with the bits of answers.
+    fn first_ask(&mut self, dispatch: Dispatch, questions: &Questions, family: Family) -> Verdict {
+        let mut then = Verdict::Return;
+        for question in questions.iter().rev() {
+            let mut rules = Vec::new();
+            // An answer is in one of these at most, and each look costs: what depends on a payload is told apart by its
+            // socket, and most packets do not match.
+            for alike in [Alike::Socket, Alike::Flow] {
+                for holds in [false, true] {
+                    let lookup = Expression::Lookup {
+                        key: match alike {
+                            Alike::Flow => Key::Flow(family),
+                            Alike::Socket => Key::Socket(family),
                         },
-                        Expression::SetMark {
-                            mask: stage | bits,
-                            value: evaluated | bits,
-                        },
-                    ]));
+                        set: self.remembered(question, family, alike, holds),
+                        not: false,
+                    };
+                    let mut expressions = vec![lookup];
+                    // No bit is there before a question is answered.
+                    if holds {
+                        let bits = question.matched;
+                        expressions.push(Expression::SetMark {
+                            mask: bits,
+                            value: bits,
+                        });
+                    }
+                    expressions.push(Expression::Verdict(then.clone()));
+                    rules.push(Rule::new(expressions));
                 }
             }
-            let unknown = Expression::Mark {
-                mask: stage,
-                value: 0,
-            };
-            rules.push(rule([unknown, Expression::Verdict(Verdict::Return)]));
+            rules.extend(self.ask(questions));
+            then = Verdict::Goto(immutable(&mut self.table, "ask", dispatch.name, rules));
         }
-        // The last one would return anyway.
-        rules.pop();
-        immutable(&mut self.table, "known", dispatch.name, rules)
+        then
     }
 
     fn remembered(
@@ -236,6 +222,14 @@ impl Lowering<'_> {
         };
         self.table.sets.entry(name.clone()).or_insert_with(empty);
     }
+}
+
+/// What failure comes to.
+fn failed(questions: &Questions) -> Rule {
+    rule([Expression::SetMark {
+        mask: questions.mask(),
+        value: questions.answered(0, std::iter::repeat(Answer::Failed)),
+    }])
 }
 
 /// Lets packets through to the head that the match may hold for.

@@ -20,7 +20,7 @@ use palisade_ruleset::{
     apply::Actual,
     diff,
     interpret::{Did, Given, Judgement, judge_given},
-    ir::{Element, Expression, Rule, Ruleset, SetName, TableName, Value, names},
+    ir::{Element, Expression, Rule, Ruleset, SetName, TableName, Value, Verdict, names},
     lower::{LowerCache, Lowered, lower, lower_without_queue},
     lower_change,
     plugins::{Alike, Asking, Marks, Told},
@@ -431,12 +431,16 @@ impl Fault {
             let role = name.as_str().split('_').next().unwrap_or_default();
             let rules = Arc::make_mut(&mut chain.rules);
             match (self, role) {
-                (Self::NothingWhereNobodyAnswers, "head") => drop(rules.pop()),
+                (Self::NothingWhereNobodyAnswers, "head" | "ask") => {
+                    rules.pop_if(|rule| {
+                        matches!(rule.expressions.as_slice(), [Expression::SetMark { .. }])
+                    });
+                }
                 (Self::NoSecondBit, _) => rules.retain(|rule| {
                     let second = |e: &Expression| {
                         matches!(e, Expression::Mark { mask, value } if mask == value && mask & failed != 0)
                     };
-                    role == "head" || role == "known" || !rule.expressions.iter().any(second)
+                    role == "head" || role == "ask" || !rule.expressions.iter().any(second)
                 }),
                 (Self::AnswersKept, "allow" | "class") => {
                     for rule in rules {
@@ -444,11 +448,13 @@ impl Fault {
                         rule.expressions.retain(|e| !sets(e));
                     }
                 }
-                (Self::HalfRemembered, "known") => rules.retain(|rule| {
-                    let clears = matches!(rule.expressions.as_slice(), [Expression::SetMark { .. }]);
-                    let ends = matches!(rule.expressions.last(), Some(Expression::Verdict(_)));
-                    !clears && !ends
-                }),
+                (Self::HalfRemembered, "ask") => {
+                    for rule in rules {
+                        if let Some(Expression::Verdict(then)) = rule.expressions.last_mut() {
+                            *then = Verdict::Return;
+                        }
+                    }
+                }
                 (Self::AnyStage, "head") => {
                     for rule in rules {
                         if let Some(Expression::Mark { mask, value }) = rule.expressions.first_mut() {
