@@ -5,7 +5,6 @@ use std::net::{SocketAddr, SocketAddrV4, UdpSocket};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::net::{
     MMsgHdr, RecvFlags, SendAncillaryBuffer, SendFlags, SocketAddrAny, addr::SocketAddrArg,
@@ -28,20 +27,6 @@ pub(crate) fn send(from: &UdpSocket, to: &[SocketAddrV4], payload: &[u8]) -> Res
     let sent = sent.context("send a burst")?;
     ensure!(sent == to.len(), "{sent} of {} packets sent", to.len());
     Ok(time)
-}
-
-/// Takes what arrives until so many have, or nothing comes for that long.
-pub(crate) fn take(at: &UdpSocket, wanted: usize, patience: Duration) -> Result<usize> {
-    let patience = Timespec::try_from(patience).context("a patience")?;
-    let mut arrived = drain(at)?;
-    while arrived < wanted {
-        match poll(&mut [PollFd::new(at, PollFlags::IN)], Some(&patience)) {
-            Ok(0) => break,
-            Ok(_) | Err(Errno::INTR) => arrived += drain(at)?,
-            Err(error) => return Err(error).context("wait for packets"),
-        }
-    }
-    Ok(arrived)
 }
 
 /// Takes what is there.

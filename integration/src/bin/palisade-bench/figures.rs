@@ -44,6 +44,12 @@ impl Figures {
     }
 }
 
+impl FromIterator<Duration> for Figures {
+    fn from_iter<T: IntoIterator<Item = Duration>>(durations: T) -> Self {
+        Self(durations.into_iter().collect())
+    }
+}
+
 impl Extend<Duration> for Figures {
     fn extend<T: IntoIterator<Item = Duration>>(&mut self, durations: T) {
         self.0.extend(durations);

@@ -3,6 +3,7 @@
 
 mod components;
 mod connections;
+mod cores;
 mod events;
 mod flows;
 mod metrics;

@@ -15,6 +15,8 @@ use palisade_ruleset::plugins::QUEUE_BASE;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 
+use super::cores;
+
 /// As the daemon has it.
 const CONFIG: QueueConfig = QueueConfig {
     copy: 4096 + 256,
@@ -45,7 +47,9 @@ impl Noop {
         let (stop, accepted) = (Arc::new(AtomicBool::new(false)), Arc::default());
         let (told, counts) = (Arc::clone(&stop), Arc::clone(&accepted));
         let thread = std::thread::spawn(move || {
-            if let Err(error) = accept(&mut queues, &mut volatile, &told, &counts) {
+            let ended = cores::answer_here()
+                .and_then(|()| accept(&mut queues, &mut volatile, &told, &counts));
+            if let Err(error) = ended {
                 eprintln!("the no-op queue program ended: {error:#}");
             }
         });
