@@ -159,7 +159,10 @@ impl Resources {
         if !record.kinds.contains(&duty) {
             let is = record.kinds.iter().map(ToString::to_string);
             let is = is.collect::<Vec<_>>().join(" and ");
-            let message = format!("the component `{}` is a {is}, no {duty}", record.name);
+            let message = format!(
+                "the component `{}` does the work of {is}, not of {duty}",
+                record.name
+            );
             let problem = problem(path(&["spec", "kind"]), message);
             findings.faults.push((document.index, problem));
             return Ok(());
