@@ -62,7 +62,7 @@ pub(crate) enum Command {
     Nodes(Nodes),
     /// Show how the control plane is.
     Status(StatusArgs),
-    /// Show what happens to packets, as nodes report it.
+    /// Show what happens to packets, as nodes report it while there is an auditor, a plugin that reads it.
     Flows(Flows),
     /// Make, test and upload plugins, and see how they do.
     #[command(subcommand)]

@@ -25,14 +25,21 @@ pub(super) async fn run(args: &Args, asked: &Flows) -> Result<u8, Failure> {
         true => tonic::Request::new(message),
         false => client.request(message),
     };
+    let mut shown = 0;
     let mut answers = client.flows().watch_flows(request).await?.into_inner();
     while let Some(answer) = answers.message().await? {
         if answer.missed > 0 {
             eprintln!("{} records missed: this watch is too slow", answer.missed);
         }
+        shown += answer.flows.len();
         for flow in &answer.flows {
             println!("{}", line(asked.output, flow));
         }
+    }
+    if shown == 0 {
+        eprintln!(
+            "nothing to show: nodes report while there is an auditor (see plugins/README.md)"
+        );
     }
     Ok(0)
 }

@@ -113,6 +113,8 @@ async fn a_plugin_is_made_tested_uploaded_and_asked() {
     assert_eq!(used.code, 2, "{}", used.err);
     assert!(used.err.contains("GlobalNetworkPolicy(p)"), "{}", used.err);
     assert!(plane.out(&["plugin", "status"]).await.contains("STATE"));
-    assert_eq!(plane.out(&["flows"]).await, "");
+    let flows = plane.run(&["flows"]).await;
+    assert_eq!((flows.code, flows.out.as_str()), (0, ""));
+    assert!(flows.err.contains("auditor"), "{}", flows.err);
     plane.server.stop().await;
 }
