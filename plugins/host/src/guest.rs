@@ -100,7 +100,8 @@ impl host::Host for Guest {
     }
 
     fn observe(&mut self, metric: String, value: f64) {
-        if self.declares_metric(&metric) {
+        // One sample that is no number would make the sum none for ever.
+        if value.is_finite() && self.declares_metric(&metric) {
             self.shared.surroundings.observe(&metric, value);
         }
     }

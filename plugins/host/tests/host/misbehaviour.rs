@@ -235,6 +235,10 @@ impl Surroundings for Told {
     fn count(&self, metric: &str, by: u64) {
         self.add(format!("{metric} +{by}"));
     }
+
+    fn observe(&self, metric: &str, value: f64) {
+        self.add(format!("{metric} {value}"));
+    }
 }
 
 fn told(deed: &str) -> (Vec<String>, Matcher) {
@@ -265,6 +269,10 @@ fn a_flood_of_messages_is_cut_and_counted() {
 #[test]
 fn metrics_that_are_not_declared_are_dropped_and_counted() {
     let (told, matcher) = told("metrics");
-    assert_eq!(told, ["known +2"]);
+    assert_eq!(
+        told,
+        ["known +2", "known 0.5"],
+        "and nothing that is no number"
+    );
     assert_eq!(matcher.configured().status().dropped_samples, 1);
 }

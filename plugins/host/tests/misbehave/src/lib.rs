@@ -104,6 +104,9 @@ impl Matcher for Misbehave {
             Deed::Metrics => {
                 node::count("known", 2);
                 node::count("unknown", 1);
+                node::observe("known", 0.5);
+                node::observe("known", f64::NAN);
+                node::observe("known", f64::INFINITY);
             }
             Deed::NeedPayload => return Answer::NeedPayload,
             Deed::Nothing
