@@ -113,7 +113,7 @@ impl Manifest {
     fn check(&self) -> Result<(), String> {
         if !is_name(&self.name) {
             return Err(format!(
-                "name `{}`: use 1 to 63 lower-case letters, digits and `-`",
+                "name `{}`: use 1 to 63 lower-case letters, digits and `-`, beginning with a letter, with no `-` at the end",
                 self.name
             ));
         }
@@ -131,17 +131,18 @@ impl Manifest {
         let names = self.sinks.iter().chain(&self.metrics);
         if let Some(name) = names.into_iter().find(|name| !is_name(name)) {
             return Err(format!(
-                "`{name}`: sinks and metrics are named in lower-case letters, digits and `-`"
+                "`{name}`: sinks and metrics are named in lower-case letters, digits and `-`, beginning with a letter, with no `-` at the end"
             ));
         }
         Ok(())
     }
 }
 
-/// Whether a text can name a plugin, a sink or a metric.
+/// Whether a text can name a plugin, a sink or a metric; a resource can then have it as its name, too.
 pub(crate) fn is_name(text: &str) -> bool {
     (1..=63).contains(&text.len())
         && text.starts_with(|first: char| first.is_ascii_lowercase())
+        && !text.ends_with('-')
         && text
             .bytes()
             .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')

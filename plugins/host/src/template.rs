@@ -12,11 +12,14 @@ pub struct File {
 /// A name that a project cannot have.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "`{name}` cannot name a plugin: use 1 to 63 lower-case letters, digits and `-`, beginning with a letter"
+    "`{name}` cannot name a plugin: use 1 to 63 lower-case letters, digits and `-`, beginning with a letter, with no `-` at the end; not `palisade-plugin`, which is the SDK"
 )]
 pub struct NameError {
     name: String,
 }
+
+/// The crate of the SDK, which is in every project: no two may have one name.
+const SDK: &str = "palisade-plugin";
 
 /// Where the text of the template has the project's name.
 const NAME: &str = "{{name}}";
@@ -53,7 +56,7 @@ const RUST: [(&str, &str); 16] = files! {
 ///
 /// Where the name is none.
 pub fn rust(name: &str) -> Result<Vec<File>, NameError> {
-    if !crate::manifest::is_name(name) {
+    if !crate::manifest::is_name(name) || name == SDK {
         return Err(NameError {
             name: name.chars().take(80).collect(),
         });
@@ -91,7 +94,17 @@ mod tests {
 
     #[test]
     fn what_is_no_name_is_refused() {
-        for name in ["", "My-Plugin", "9lives", "../x", "a b", &"a".repeat(64)] {
+        let long = "a".repeat(64);
+        for name in [
+            "",
+            "My-Plugin",
+            "9lives",
+            "../x",
+            "a b",
+            "a-",
+            "palisade-plugin",
+            &long,
+        ] {
             assert!(rust(name).is_err(), "{name}");
         }
     }
