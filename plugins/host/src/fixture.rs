@@ -21,6 +21,10 @@ pub struct Fixture {
     /// The settings, as a rule would have them; default: none.
     #[serde(default = "no_settings")]
     settings: serde_json::Value,
+    /// Answers may depend on earlier packets of the file, as those of a plugin that counts do; default: they may not,
+    /// and each packet is shown to a fresh instance, too.
+    #[serde(default)]
+    history: bool,
     /// Judged in order, by one instance.
     packets: Vec<Case>,
 }
@@ -56,6 +60,12 @@ pub enum FixtureError {
         /// What and where.
         reason: String,
     },
+    /// Several documents.
+    #[error("has several documents: make each a file of its own")]
+    Several,
+    /// No packets.
+    #[error("has no packets: nothing is tested")]
+    Empty,
     /// A packet that cannot be.
     #[error("packet `{case}`: {reason}")]
     Packet {
@@ -100,7 +110,7 @@ pub enum Failure {
     /// No answer.
     Fault(Fault),
     /// A fresh instance answers otherwise than one that has judged the packets before: the answer depends on more than
-    /// it may, unless the plugin means to count.
+    /// it may. Not where the fixture says that it may (`history`).
     History {
         /// What the fresh instance said.
         fresh: Result<Answer, Fault>,
@@ -116,11 +126,21 @@ impl Fixture {
     ///
     /// # Errors
     ///
-    /// Where it is not of this shape, or has a packet that cannot be.
+    /// Where it is not of this shape, has no packets, or one that cannot be.
     pub fn parse(text: &str) -> Result<Self, FixtureError> {
-        let fixture: Self = serde_saphyr::from_str(text).map_err(|error| FixtureError::Shape {
-            reason: error.to_string(),
-        })?;
+        let mut fixtures: Vec<Self> =
+            serde_saphyr::from_multiple(text).map_err(|error| FixtureError::Shape {
+                reason: error.to_string(),
+            })?;
+        let Some(fixture) = fixtures.pop() else {
+            return Err(FixtureError::Empty);
+        };
+        if !fixtures.is_empty() {
+            return Err(FixtureError::Several);
+        }
+        if fixture.packets.is_empty() {
+            return Err(FixtureError::Empty);
+        }
         for case in &fixture.packets {
             case.packet.facts().map_err(|reason| FixtureError::Packet {
                 case: case.name.clone(),
@@ -157,13 +177,17 @@ impl Fixture {
         let mut used = worker()?;
         self.packets
             .iter()
-            .map(|case| case.run(&mut used, &mut worker()?))
+            .map(|case| {
+                let fresh = (!self.history).then(worker).transpose()?;
+                case.run(&mut used, fresh)
+            })
             .collect()
     }
 }
 
 impl Case {
-    fn run(&self, used: &mut Matcher, fresh: &mut Matcher) -> Result<Outcome, FixtureError> {
+    /// Without a fresh instance, the answer may depend on earlier packets.
+    fn run(&self, used: &mut Matcher, fresh: Option<Matcher>) -> Result<Outcome, FixtureError> {
         let written = self.packet.facts().map_err(|reason| FixtureError::Packet {
             case: self.name.clone(),
             reason,
@@ -171,7 +195,7 @@ impl Case {
         let packet = written.packet();
         let actual = used.evaluate(&packet, Instant::now());
         let fuel = if actual.is_ok() { used.fuel_used() } else { 0 };
-        let fresh = fresh.evaluate(&packet, Instant::now());
+        let fresh = fresh.map(|mut fresh| fresh.evaluate(&packet, Instant::now()));
         let failure = match actual {
             Err(fault) => Some(Failure::Fault(fault)),
             Ok(actual) => self.failure(actual, fresh),
@@ -183,7 +207,7 @@ impl Case {
         })
     }
 
-    fn failure(&self, actual: Answer, fresh: Result<Answer, Fault>) -> Option<Failure> {
+    fn failure(&self, actual: Answer, fresh: Option<Result<Answer, Fault>>) -> Option<Failure> {
         let (is, remembered) = match &actual {
             Answer::Match { remember } => (Expected::Match, *remember),
             Answer::NoMatch { remember } => (Expected::NoMatch, *remember),
@@ -199,7 +223,8 @@ impl Case {
             let actual = remembered;
             return Some(Failure::Remember { expected, actual });
         }
-        (fresh.as_ref() != Ok(&actual)).then_some(Failure::History { fresh })
+        let fresh = fresh.filter(|fresh| fresh.as_ref() != Ok(&actual))?;
+        Some(Failure::History { fresh })
     }
 }
 
@@ -230,7 +255,7 @@ impl fmt::Display for Failure {
             Self::History { fresh: Ok(answer) } => {
                 write!(
                     f,
-                    "a fresh instance says {answer}: the answer depends on earlier packets"
+                    "a fresh instance says {answer}: the answer depends on earlier packets (`history: true` lets it)"
                 )
             }
             Self::History { fresh: Err(fault) } => write!(f, "a fresh instance {fault}"),

@@ -92,10 +92,25 @@ fn an_answer_that_depends_on_earlier_packets_fails() {
 }
 
 #[test]
+fn an_answer_may_depend_on_earlier_packets_where_the_fixture_says_so() {
+    let case = "packet: {protocol: UDP, source: 192.0.2.1, destination: 192.0.2.2, payload: x}";
+    let judged = |history: bool| {
+        run(
+            "misbehave",
+            &format!(
+                "settings: {{deed: count-of-instance}}\nhistory: {history}\npackets: [{{name: a, {case}, answer: no-match}}, {{name: b, {case}, answer: no-match}}, {{name: c, {case}, answer: match}}]"
+            ),
+        )
+    };
+    assert_eq!(judged(true), [None, None, None]);
+    assert!(matches!(judged(false)[2], Some(Failure::History { .. })));
+}
+
+#[test]
 fn a_fixture_that_cannot_be_is_refused() {
     for text in [
         "packets: 3",
-        "packets: []\nmore: 1",
+        "packets: [{name: a, packet: {protocol: UDP, source: '::1', destination: '::2'}, answer: match}]\nmore: 1",
         "packets: [{name: a, packet: {protocol: UDP, source: x, destination: 192.0.2.2}, answer: match}]",
         "packets: [{name: a, packet: {protocol: UDP, source: '::1', destination: 192.0.2.2}, answer: match}]",
         "packets: [{name: a, packet: {protocol: UDP, source: '::1', destination: '::2', payloadHex: abc}, answer: match}]",
@@ -106,8 +121,32 @@ fn a_fixture_that_cannot_be_is_refused() {
 }
 
 #[test]
+fn a_fixture_that_tests_nothing_or_more_than_one_is_refused() {
+    for text in ["", "packets: []", "settings: {a: 1}\npackets: []"] {
+        let refused = Fixture::parse(text).err();
+        assert_eq!(refused, Some(FixtureError::Empty), "{text}");
+    }
+    let one = "packets: [{name: a, packet: {protocol: UDP, source: '::1', destination: '::2'}, answer: match}]";
+    assert!(Fixture::parse(one).is_ok());
+    let two = format!("{one}\n---\n{one}\n");
+    assert_eq!(Fixture::parse(&two).err(), Some(FixtureError::Several));
+}
+
+#[test]
+fn what_is_no_protocol_is_told_with_those_that_are() {
+    let case = "source: '::1', destination: '::2'}, answer: match}";
+    for wrong in ["tcp", "256", "-1", "[6]"] {
+        let text = format!("packets: [{{name: a, packet: {{protocol: {wrong}, {case}]");
+        let error = Fixture::parse(&text).expect_err("refused").to_string();
+        assert!(error.contains("ICMPv6 or a number"), "{error}");
+    }
+}
+
+#[test]
 fn an_auditor_has_no_packets_to_judge() {
-    let fixture = Fixture::parse("packets: []").expect("a fixture");
+    let case =
+        "{name: a, packet: {protocol: 17, source: '::1', destination: '::2'}, answer: match}";
+    let fixture = Fixture::parse(&format!("packets: [{case}]")).expect("a fixture");
     let result = fixture.run(&plugin("redact"), &Options::default());
     assert_eq!(result, Err(FixtureError::NoMatcher));
 }
