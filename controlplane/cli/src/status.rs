@@ -1,7 +1,9 @@
 //! Nodes and the control plane, for people and for tools.
 
 use crate::{args::Format, failure::Failure, output};
-use palisade_proto::v1::{EndpointState, EndpointStatus, GetStatusResponse, NodeStatus, Position};
+use palisade_proto::v1::{
+    Condition, EndpointState, EndpointStatus, GetStatusResponse, NodeStatus, Position,
+};
 use serde_json::{Value, json};
 use std::net::IpAddr;
 
@@ -95,10 +97,7 @@ pub(crate) fn endpoint_value(nodes: &[NodeStatus], resource: &Value) -> Option<V
 
 /// A node as a machine reads it.
 pub(crate) fn node_value(node: &NodeStatus) -> Value {
-    let conditions: Vec<Value> = node
-        .conditions
-        .iter()
-        .chain(node.report.iter().flat_map(|r| &r.conditions))
+    let conditions: Vec<Value> = conditions(node)
         .map(|c| json!({ "type": c.r#type, "reason": c.reason, "message": c.message }))
         .collect();
     let report = node.report.as_ref();
@@ -128,6 +127,32 @@ pub(crate) fn node_value(node: &NodeStatus) -> Value {
     })
 }
 
+/// What the control plane and the node itself say of it.
+fn conditions(node: &NodeStatus) -> impl Iterator<Item = &Condition> {
+    let reported = node.report.iter().flat_map(|r| &r.conditions);
+    node.conditions.iter().chain(reported)
+}
+
+/// Every condition in full, below the table; nothing where there is none.
+fn told(nodes: &[NodeStatus]) -> String {
+    let all = nodes
+        .iter()
+        .flat_map(|node| conditions(node).map(move |c| (node, c)));
+    let lines: String = all
+        .map(|(node, c)| {
+            format!(
+                "{}: {} ({}): {}\n",
+                node.name, c.r#type, c.reason, c.message
+            )
+        })
+        .collect();
+    if lines.is_empty() {
+        lines
+    } else {
+        format!("\n{lines}")
+    }
+}
+
 /// Nodes in the format.
 pub(crate) fn nodes(format: Format, nodes: &[NodeStatus]) -> Result<String, Failure> {
     match format {
@@ -140,7 +165,7 @@ pub(crate) fn nodes(format: Format, nodes: &[NodeStatus]) -> Result<String, Fail
             if wide {
                 header.extend(["APPLY", "VERSION", "DIGEST", "CONDITIONS"]);
             }
-            Ok(output::table(
+            let table = output::table(
                 &header,
                 nodes.iter().map(|n| {
                     let endpoints = n.report.as_ref().map_or(&[][..], |r| &r.endpoints);
@@ -156,12 +181,9 @@ pub(crate) fn nodes(format: Format, nodes: &[NodeStatus]) -> Result<String, Fail
                         format!("{up}/{} up", endpoints.len()),
                     ];
                     if wide {
-                        let conditions: Vec<&str> = n
-                            .conditions
-                            .iter()
-                            .chain(n.report.iter().flat_map(|r| &r.conditions))
-                            .map(|c| c.r#type.as_str())
-                            .collect();
+                        let mut conditions: Vec<&str> =
+                            conditions(n).map(|c| c.r#type.as_str()).collect();
+                        conditions.dedup();
                         row.extend([
                             format!("{} us", n.apply_micros),
                             n.agent_version.clone(),
@@ -174,7 +196,8 @@ pub(crate) fn nodes(format: Format, nodes: &[NodeStatus]) -> Result<String, Fail
                     }
                     row
                 }),
-            ))
+            );
+            Ok(table + &told(nodes))
         }
     }
 }
@@ -239,7 +262,7 @@ pub(crate) fn control_plane(format: Format, s: &GetStatusResponse) -> Result<Str
 #[cfg(test)]
 mod tests {
     use super::*;
-    use palisade_proto::v1::{Condition, NodeReport};
+    use palisade_proto::v1::NodeReport;
 
     fn node(endpoint: EndpointStatus, conditions: Vec<Condition>) -> NodeStatus {
         NodeStatus {
@@ -300,5 +323,26 @@ mod tests {
                 .as_str()
                 .is_some_and(|r| r.contains("10.0.0.2"))
         );
+    }
+
+    #[test]
+    fn conditions_of_a_node_are_told_in_full_below_the_table() {
+        let mut web = node(
+            endpoint("hep/a", EndpointState::Up, ""),
+            vec![Condition {
+                r#type: "PluginsUnavailable".into(),
+                reason: "NumberTaken".into(),
+                message: "NFQUEUE 7601 is bound by another program".into(),
+            }],
+        );
+        for format in [Format::Table, Format::Wide] {
+            let shown = nodes(format, std::slice::from_ref(&web)).expect("a table");
+            let told =
+                "web-1: PluginsUnavailable (NumberTaken): NFQUEUE 7601 is bound by another program";
+            assert_eq!(shown.lines().last(), Some(told));
+        }
+        web.report = None;
+        let shown = nodes(Format::Table, &[web]).expect("a table");
+        assert_eq!(shown.lines().count(), 2, "{shown}");
     }
 }
