@@ -5,4 +5,5 @@ mod dns_suffix;
 mod failure;
 mod leaks;
 mod redact;
+mod refused;
 mod world;
