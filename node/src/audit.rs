@@ -13,7 +13,6 @@ pub mod bus;
 pub mod chain;
 mod emit;
 pub mod flows;
-pub mod line;
 pub mod observe;
 pub mod record;
 pub mod sink;

@@ -22,6 +22,9 @@ pub mod palisade {
 
 pub use palisade::v1;
 
+#[cfg(feature = "json")]
+pub mod line;
+
 /// `google.rpc`: the error model.
 pub mod google {
     /// `google.rpc.Status`.

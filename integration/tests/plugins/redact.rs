@@ -57,15 +57,10 @@ fn flows(pair: &Pair) -> Vec<Value> {
     lines.collect::<Result<_, _>>().expect("lines of JSON")
 }
 
-/// Flows among records, with the fields that were added to them. Sinks write these as a map, palisadectl as a list.
+/// Flows among records, and whether their addresses were blanked.
 fn flow(record: &Value) -> Option<(&Value, bool)> {
-    let redacted = match &record["fields"] {
-        Value::Array(fields) => fields
-            .iter()
-            .any(|field| field["key"] == "redacted" && field["value"] == "true"),
-        fields => fields["redacted"] == "true",
-    };
     let flow = record.get("flow")?;
+    let redacted = record["fields"]["redacted"] == "true";
     (flow["action"] == "deny").then_some((flow, redacted))
 }
 
@@ -155,13 +150,7 @@ fn a_burst_of_denials_from_one_source_raises_one_notice() {
     });
 }
 
-/// Of a burst of denials from there. Sinks write fields as a map, palisadectl as a list.
+/// Of a burst of denials from there.
 fn is_notice(record: &Value, source: &str) -> bool {
-    let from = match &record["fields"] {
-        Value::Array(fields) => fields
-            .iter()
-            .any(|field| field["key"] == "source" && field["value"] == source),
-        fields => fields["source"] == source,
-    };
-    record["audit"]["message"] == "burst of denials" && from
+    record["audit"]["message"] == "burst of denials" && record["fields"]["source"] == source
 }

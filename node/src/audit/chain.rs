@@ -8,7 +8,6 @@
 use super::{
     emit::Emit,
     flows::{Outbox, Stub},
-    line::line,
     record::record,
     sink::{Directory, Sinks},
 };
@@ -21,7 +20,10 @@ use palisade_policy::{
     ids::PluginId,
     plugin::{Plugin, PluginKind},
 };
-use palisade_proto::v1::{self, flow_record};
+use palisade_proto::{
+    line::line,
+    v1::{self, flow_record},
+};
 use std::{
     collections::BTreeMap,
     sync::Arc,
@@ -160,7 +162,7 @@ impl Chain {
                 continue;
             }
             for event in &events {
-                let line = line(&record(event, inventory));
+                let line = line(None, &record(event, inventory));
                 for sink in seat.plugin.sinks.values() {
                     self.sinks.write(sink, &line);
                 }
@@ -242,7 +244,7 @@ impl Chain {
                 let mut seats = self.seats.iter();
                 let by = seats.find(|(id, _)| name(id) == audit.plugin);
                 if let Some(sink) = by.and_then(|(_, seat)| seat.plugin.sinks.get(&audit.sink)) {
-                    self.sinks.write(sink, &line(&record));
+                    self.sinks.write(sink, &line(None, &record));
                 }
             }
             told.push(record);

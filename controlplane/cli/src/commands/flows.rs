@@ -7,11 +7,13 @@ use crate::{
     status::address,
 };
 use jiff::Timestamp;
-use palisade_proto::v1::{
-    Action, AuditSeverity, Direction, Flow, FlowPhase, FlowRecord, NodeFlow, WatchFlowsRequest,
-    Way, flow_record::Body,
+use palisade_proto::{
+    line,
+    v1::{
+        Action, AuditSeverity, Direction, Flow, FlowRecord, NodeFlow, WatchFlowsRequest, Way,
+        flow_record::Body,
+    },
 };
-use serde_json::{Value, json};
 
 pub(super) async fn run(args: &Args, asked: &Flows) -> Result<u8, Failure> {
     let client = Client::connect(args).await?;
@@ -33,7 +35,7 @@ pub(super) async fn run(args: &Args, asked: &Flows) -> Result<u8, Failure> {
         }
         shown += answer.flows.len();
         for flow in &answer.flows {
-            println!("{}", line(asked.output, flow));
+            print!("{}", line(asked.output, flow));
         }
     }
     if shown == 0 {
@@ -47,8 +49,8 @@ pub(super) async fn run(args: &Args, asked: &Flows) -> Result<u8, Failure> {
 fn line(format: Format, flow: &NodeFlow) -> String {
     let record = flow.record.clone().unwrap_or_default();
     match format {
-        Format::Json | Format::Yaml => value(&flow.node, &record).to_string(),
-        Format::Table | Format::Wide | Format::Name => text(&flow.node, &record),
+        Format::Json | Format::Yaml => line::line(Some(&flow.node), &record),
+        Format::Table | Format::Wide | Format::Name => text(&flow.node, &record) + "\n",
     }
 }
 
@@ -128,65 +130,6 @@ fn flow_text(flow: &Flow) -> String {
     )
 }
 
-fn value(node: &str, record: &FlowRecord) -> Value {
-    let body = match &record.body {
-        None => json!({}),
-        Some(Body::Flow(flow)) => json!({"flow": flow_value(flow)}),
-        Some(Body::PolicyChange(change)) => {
-            json!({"policyChange": {"revision": change.revision, "summary": change.summary}})
-        }
-        Some(Body::PluginFault(fault)) => {
-            json!({"pluginFault": {"plugin": fault.plugin, "reason": fault.reason}})
-        }
-        Some(Body::Lost(count)) => json!({"lost": count}),
-        Some(Body::Audit(audit)) => json!({"audit": {
-            "plugin": audit.plugin, "sink": audit.sink, "message": audit.message,
-            "severity": severity(audit.severity()),
-        }}),
-    };
-    let mut value = json!({
-        "node": node, "sequence": record.sequence, "time": time(record),
-        "fields": record.fields.iter().map(|f| json!({"key": f.key, "value": f.value})).collect::<Vec<_>>(),
-    });
-    if let (Some(value), Value::Object(body)) = (value.as_object_mut(), body) {
-        value.extend(body);
-    }
-    value
-}
-
-fn flow_value(flow: &Flow) -> Value {
-    let known = |bytes: &[u8]| (!bytes.is_empty()).then(|| address(bytes));
-    let named = |text: &str| (!text.is_empty()).then(|| text.to_owned());
-    let phase = match flow.phase() {
-        FlowPhase::Unspecified => None,
-        FlowPhase::Start => Some("start"),
-        FlowPhase::Update => Some("update"),
-        FlowPhase::End => Some("end"),
-    };
-    json!({
-        "phase": phase,
-        "way": way(flow.way()),
-        "action": action(flow.action()),
-        "rule": format!("{:016x}", flow.rule),
-        "policy": named(&flow.policy),
-        "ruleName": named(&flow.rule_name),
-        "tier": named(&flow.tier),
-        "protocol": flow.protocol,
-        "source": known(&flow.source),
-        "destination": known(&flow.destination),
-        "sourcePort": flow.source_port,
-        "destinationPort": flow.destination_port,
-        "icmpType": flow.icmp_type,
-        "icmpCode": flow.icmp_code,
-        "inInterface": named(&flow.in_interface),
-        "outInterface": named(&flow.out_interface),
-        "sourceEndpoint": named(&flow.source_endpoint),
-        "destinationEndpoint": named(&flow.destination_endpoint),
-        "packets": flow.packets,
-        "bytes": flow.bytes,
-    })
-}
-
 fn way(way: Way) -> &'static str {
     match way {
         Way::Unspecified => "-",
@@ -263,8 +206,5 @@ mod tests {
             "1970-01-01T00:00:01.500Z  n1  deny    in  udp 192.0.2.9:4000 > -:53  gnp/web ingress[1]  \
              1 packets 60 bytes  why=?[31mred"
         );
-        let value = value("n1", &denied());
-        assert_eq!(value["flow"]["source"], json!("192.0.2.9"));
-        assert_eq!(value["flow"]["destination"], Value::Null);
     }
 }

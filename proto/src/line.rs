@@ -1,27 +1,33 @@
-//! A record as one line of JSON. Absent fields are unknown, or were blanked.
+//! A record of what happened on a node as one line of JSON: what sinks of nodes write, and `palisadectl flows -o json`
+//! prints. Absent fields are unknown, or were blanked.
 
-use palisade_policy::{ids::RuleId, rule::Protocol};
-use palisade_proto::v1::{self, flow_record::Body};
+use crate::v1::{self, flow_record::Body};
 use serde::{Serialize, Serializer, ser::SerializeMap};
 use std::{
     fmt::{self, Display, Write as _},
     net::{Ipv4Addr, Ipv6Addr},
 };
 
-/// The line, with its end.
-pub fn line(record: &v1::FlowRecord) -> String {
+/// The line, with its end; with the node's name, where it is given.
+pub fn line(node: Option<&str>, record: &v1::FlowRecord) -> String {
     // Only a map with keys that are no text, or a value that refuses, cannot be written; there are none.
-    let mut line = serde_json::to_string(&Record(record)).unwrap_or_default();
+    let mut line = serde_json::to_string(&Record { node, record }).unwrap_or_default();
     line.push('\n');
     line
 }
 
-struct Record<'a>(&'a v1::FlowRecord);
+struct Record<'a> {
+    node: Option<&'a str>,
+    record: &'a v1::FlowRecord,
+}
 
 impl Serialize for Record<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let Self(record) = self;
+        let Self { node, record } = self;
         let mut map = serializer.serialize_map(None)?;
+        if let Some(node) = node {
+            map.serialize_entry("node", node)?;
+        }
         let time = i64::try_from(record.time_ms)
             .ok()
             .and_then(|ms| jiff::Timestamp::from_millisecond(ms).ok());
@@ -102,9 +108,8 @@ impl Serialize for Flow<'_> {
         map.text("tier", &flow.tier)?;
         map.text("policy", &flow.policy)?;
         map.text("rule", &flow.rule_name)?;
-        map.some("ruleId", Some(Text(RuleId(flow.rule))))?;
-        let protocol = u8::try_from(flow.protocol).ok();
-        map.some("protocol", protocol.map(|number| Text(Protocol(number))))?;
+        map.some("ruleId", Some(Text(format_args!("{:016x}", flow.rule))))?;
+        map.some("protocol", Some(Text(Protocol(flow.protocol))))?;
         map.address("source", &flow.source)?;
         map.some("sourcePort", flow.source_port)?;
         map.address("destination", &flow.destination)?;
@@ -153,6 +158,23 @@ struct Text<T>(T);
 impl<T: Display> Serialize for Text<T> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(&self.0)
+    }
+}
+
+/// Its number, as people write it in policy.
+struct Protocol(u32);
+
+impl Display for Protocol {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self.0 {
+            1 => "ICMP",
+            6 => "TCP",
+            17 => "UDP",
+            58 => "ICMPv6",
+            132 => "SCTP",
+            136 => "UDPLite",
+            number => return number.fmt(f),
+        })
     }
 }
 
@@ -206,8 +228,8 @@ mod tests {
             }],
         };
         assert_eq!(
-            line(&record),
-            "{\"time\":\"2023-11-14T22:13:20.123Z\",\"sequence\":7,\"flow\":{\"action\":\"deny\",\"phase\":\"start\",\
+            line(Some("n1"), &record),
+            "{\"node\":\"n1\",\"time\":\"2023-11-14T22:13:20.123Z\",\"sequence\":7,\"flow\":{\"action\":\"deny\",\"phase\":\"start\",\
              \"list\":\"pre-dnat\",\"policy\":\"gnp/web\",\"rule\":\"ingress[0]\",\"ruleId\":\"00000000000000ff\",\
              \"protocol\":\"TCP\",\"source\":\"192.0.2.1\",\"destinationPort\":22,\"packets\":1,\"bytes\":60},\
              \"fields\":{\"site\":\"a\\nb\"}}\n"
