@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     inventory::Inventory,
-    plugins::shelf::{Shelf, name},
+    plugins::shelf::{Readiness, Shelf, name},
 };
 use palisade_plugin_host::{Auditor, Body, Configured, Event, Fault, Last, OnFault, Outcome};
 use palisade_policy::{
@@ -37,6 +37,8 @@ const TELL_EVERY: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 pub struct Chain {
     seats: BTreeMap<PluginId, Seat>,
+    /// One of them is on its way here.
+    awaits: bool,
     sinks: Sinks,
     /// Of events that went no further, since that was last said.
     unsaid: u64,
@@ -65,6 +67,7 @@ impl Chain {
     pub fn new(files: Directory) -> Self {
         Self {
             seats: BTreeMap::new(),
+            awaits: false,
             sinks: Sinks::new(files),
             unsaid: 0,
             lost: 0,
@@ -78,7 +81,11 @@ impl Chain {
             .iter()
             .filter(|(_, shelved)| shelved.plugin.kind == PluginKind::Auditor);
         let mut seats = BTreeMap::new();
+        self.awaits = false;
         for (id, shelved) in auditors {
+            // One that met trouble may be on its way for ever.
+            self.awaits |=
+                matches!(&shelved.readiness, Readiness::Fetching { trouble } if trouble.is_empty());
             let ready = shelf.ready(id, &shelved.plugin.settings);
             let old = self.seats.remove(id);
             let (called, told) = match old {
@@ -115,6 +122,11 @@ impl Chain {
             let mut named = seats.values().flat_map(|seat| seat.plugin.sinks.values());
             named.any(|named| named == sink)
         });
+    }
+
+    /// Whether an auditor is on its way here, and all is well so far.
+    pub fn awaits(&self) -> bool {
+        self.awaits
     }
 
     /// Whether there is any.

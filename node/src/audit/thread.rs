@@ -34,6 +34,8 @@ use tokio::sync::watch;
 const BATCH: usize = 256;
 /// Until the group is bound again, should that fail: somebody else may have it.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// How long what is logged waits for an auditor that is on its way; then it is as one that fails.
+const ARRIVAL: Duration = Duration::from_secs(10);
 
 /// What the thread has.
 pub struct Audit {
@@ -89,6 +91,7 @@ impl Audit {
         let mut chain = Chain::new(self.sinks.clone());
         let mut hearing = None;
         let mut retry = Instant::now();
+        let mut awaited = None;
         // The first look is at what is there.
         self.shelf.mark_changed();
         loop {
@@ -106,6 +109,19 @@ impl Audit {
             if hearing.is_none() && retry <= Instant::now() {
                 hearing = self.hear();
                 retry = Instant::now() + PATIENCE;
+            }
+            let now = Instant::now();
+            let until = chain
+                .awaits()
+                .then(|| *awaited.get_or_insert(now + ARRIVAL));
+            match until {
+                // The kernel's buffer and the bus keep what comes.
+                Some(until) if until > now => {
+                    self.wait(None, Some(until))?;
+                    continue;
+                }
+                Some(_) => {}
+                None => awaited = None,
             }
             let more = self.listen(&mut hearing, &mut names);
             self.pass(&mut chain);
