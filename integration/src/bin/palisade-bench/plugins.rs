@@ -1,7 +1,6 @@
 //! What plugins cost, with the real daemons: new connections a second where rules ask, and events a second where an
 //! auditor reads.
 
-mod components;
 mod connections;
 mod cores;
 mod events;
@@ -13,11 +12,11 @@ use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
+use palisade_integration::guests;
 use palisade_integration::prerequisite::Prerequisite;
 use palisade_integration::product::{Deployment, Palisadectl};
 
 use crate::Effort;
-use components::Components;
 
 /// In every topology here.
 const CLIENT: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 1);
@@ -30,14 +29,13 @@ pub(crate) fn run(effort: Effort) -> Result<()> {
         println!("\nSKIPPED plugins: {reason}");
         return Ok(());
     }
-    let components = Components::build()?;
-    connections::run(effort, &components)?;
-    events::run(effort, &components)
+    connections::run(effort)?;
+    events::run(effort)
 }
 
-/// Uploads a component; its digest.
-fn push(deployment: &Deployment, components: &Components, package: &str) -> Result<String> {
-    let file = components.file(package);
+/// Builds a plugin of this repository and uploads it; its digest.
+fn push(deployment: &Deployment, package: &str) -> Result<String> {
+    let file = guests::build(package)?;
     let file = file.to_str().context("a path that is text")?;
     let pushed = deployment
         .palisadectl()

@@ -12,7 +12,6 @@ use palisade_integration::sandbox::Sandbox;
 use serde_json::{Value, json};
 
 use super::{
-    components::Components,
     cores,
     flows::{Clients, Flows, TOGETHER},
     metrics,
@@ -51,7 +50,7 @@ struct Seen {
 }
 
 /// Runs and prints.
-pub(super) fn run(effort: Effort, components: &Components) -> Result<()> {
+pub(super) fn run(effort: Effort) -> Result<()> {
     let topology: Topology = serde_saphyr::from_str(&topology()).context("read the topology")?;
     let sandbox = Sandbox::build(&topology, &BTreeSet::new())?;
     let mut deployment = Deployment::start(&sandbox, &Binaries::find()?)?;
@@ -59,22 +58,17 @@ pub(super) fn run(effort: Effort, components: &Components) -> Result<()> {
         deployment.enrol(&sandbox, case.host())?;
     }
     let rounds = if effort.quick { 30 } else { 150 };
-    let seen = look(&sandbox, &mut deployment, components, rounds)
+    let seen = look(&sandbox, &mut deployment, rounds)
         .with_context(|| format!("what the daemons logged:\n{}", deployment.logs()))?;
     print(&seen, rounds);
     Ok(())
 }
 
-fn look(
-    sandbox: &Sandbox,
-    deployment: &mut Deployment,
-    components: &Components,
-    rounds: u32,
-) -> Result<Vec<(Case, Seen)>> {
+fn look(sandbox: &Sandbox, deployment: &mut Deployment, rounds: u32) -> Result<Vec<(Case, Seen)>> {
     let plugin = json!({
         "apiVersion": "palisade.dev/v1", "kind": "Plugin",
         "metadata": {"name": "dns-suffix"},
-        "spec": {"kind": "matcher", "digest": push(deployment, components, "dns-suffix")?},
+        "spec": {"kind": "matcher", "digest": push(deployment, "dns-suffix")?},
     });
     let mut documents = vec![format!("{plugin}\n")];
     documents.extend(CASES.iter().flat_map(|case| case.documents()));

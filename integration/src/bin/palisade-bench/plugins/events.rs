@@ -16,7 +16,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use serde_json::json;
 
-use super::{CLIENT, components::Components, metrics, push, wait_until_active};
+use super::{CLIENT, metrics, push, wait_until_active};
 use crate::{Effort, burst, figures::Figures, table::Table};
 
 const TOPOLOGY: &str = "
@@ -76,13 +76,13 @@ struct Seen {
 }
 
 /// Runs and prints.
-pub(super) fn run(effort: Effort, components: &Components) -> Result<()> {
+pub(super) fn run(effort: Effort) -> Result<()> {
     let topology: Topology = serde_saphyr::from_str(TOPOLOGY).context("read the topology")?;
     let sandbox = Sandbox::build(&topology, &BTreeSet::new())?;
     let mut deployment = Deployment::start(&sandbox, &Binaries::find()?)?;
     deployment.enrol(&sandbox, "host0")?;
     let floods = if effort.quick { 2 } else { 5 };
-    let seen = look(&sandbox, &deployment, components, floods)
+    let seen = look(&sandbox, &deployment, floods)
         .with_context(|| format!("what the daemons logged:\n{}", deployment.logs()))?;
     let mut table = Table::new(
         format!(
@@ -122,7 +122,6 @@ pub(super) fn run(effort: Effort, components: &Components) -> Result<()> {
 fn look(
     sandbox: &Sandbox,
     deployment: &Deployment,
-    components: &Components,
     floods: u32,
 ) -> Result<Vec<(&'static str, Seen)>> {
     let host = sandbox.station("host0")?.namespace();
@@ -152,7 +151,7 @@ fn look(
     })?;
     host.nft("delete table inet hand\n")?;
 
-    let digest = push(deployment, components, "redact")?;
+    let digest = push(deployment, "redact")?;
     let (_, context) = deployment.administrator();
     let folder = context
         .ancestors()
