@@ -167,6 +167,7 @@ impl Crew {
                     group: AUDIT_GROUP,
                     bus: plugged.bus,
                     sinks: self.sinks.clone(),
+                    failing: plugged.failing,
                     emit: self.emit.clone(),
                     shelf,
                     inventory,

@@ -53,7 +53,8 @@ pub struct Seen {
 /// Something that people should know.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct Condition {
-    /// `Degraded`, `ForeignChange`, `PlainTier`, `AddressMismatch`, `PluginsUnavailable`, `AuditUnavailable`, `SinkRefused`.
+    /// `Degraded`, `ForeignChange`, `PlainTier`, `AddressMismatch`, `PluginsUnavailable`, `AuditUnavailable`,
+    /// `SinkRefused`, `SinkFailing`.
     pub kind: &'static str,
     /// One word for machines.
     pub reason: &'static str,

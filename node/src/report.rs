@@ -1,6 +1,11 @@
 //! What the node tells the control plane of its machine.
 
-use crate::{audit::sink::Directory, plugins::shelf::Shelf, reconcile::Seen, unbound::Unbound};
+use crate::{
+    audit::sink::{Directory, Failing},
+    plugins::shelf::Shelf,
+    reconcile::Seen,
+    unbound::Unbound,
+};
 use palisade_policy::{packet::Environment, resolve::EndpointState};
 use palisade_proto::v1;
 use std::net::IpAddr;
@@ -10,10 +15,12 @@ pub fn report(
     seen: &Seen,
     plugins: &Shelf,
     sinks: &Directory,
+    failing: &Failing,
     unbound: &Unbound,
 ) -> v1::NodeReport {
     let conditions = [
         sinks.conditions(plugins),
+        failing.conditions(plugins, sinks),
         plugins.conditions(),
         unbound.conditions(),
     ];
@@ -106,6 +113,7 @@ mod tests {
             &seen,
             &Shelf::default(),
             &sinks,
+            &Failing::default(),
             &Unbound::default(),
         ))
         .expect("valid");
@@ -152,7 +160,13 @@ mod tests {
             plugins: [("plugin/reads".into(), shelved)].into(),
         };
         let sinks = Directory::new("/var/log/palisade".as_ref());
-        let report = report(&Seen::default(), &shelf, &sinks, &Unbound::default());
+        let report = report(
+            &Seen::default(),
+            &shelf,
+            &sinks,
+            &Failing::default(),
+            &Unbound::default(),
+        );
         let mut conditions = report.conditions.iter();
         let condition = conditions.find(|told| told.r#type == "SinkRefused");
         let message = &condition.expect("told").message;
@@ -171,6 +185,7 @@ mod tests {
                 &Seen::default(),
                 &Shelf { plugins },
                 &sinks,
+                &Failing::default(),
                 &Unbound::default(),
             );
             let conditions = report.conditions.into_iter();
@@ -210,7 +225,16 @@ mod tests {
         let unbound = Unbound::default();
         unbound.failed(Number::Queue(7601), &io::ErrorKind::ResourceBusy.into());
         let sinks = Directory::new("/var/log/palisade".as_ref());
-        let told = || report(&Seen::default(), &Shelf::default(), &sinks, &unbound).conditions;
+        let told = || {
+            report(
+                &Seen::default(),
+                &Shelf::default(),
+                &sinks,
+                &Failing::default(),
+                &unbound,
+            )
+            .conditions
+        };
         let [condition] = &told()[..] else {
             panic!("{:?}", told());
         };

@@ -5,7 +5,7 @@
 
 use crate::{
     arguments::Run,
-    audit::sink::Directory,
+    audit::sink::{Directory, Failing},
     certificate::{Certificate, enroll, enrollment_server, keep_renewed},
     connect::chain,
     crew, durable, http,
@@ -48,7 +48,10 @@ pub async fn run(arguments: Run) -> Result<()> {
     let running = reconcile::start(dir, environment, metrics.clone()).await?;
     let reconciler = running.reconciler;
     let sinks = Directory::new(&arguments.sink_dir);
-    let unbound = running.plugged.unbound.clone();
+    let (unbound, failing) = (
+        running.plugged.unbound.clone(),
+        running.plugged.failing.clone(),
+    );
     let crew = crew::start(dir, sinks, running.plugged, metrics.clone());
     tokio::spawn(tell_ready(reconciler.clone(), metrics.clone()));
     tokio::spawn(follow(
@@ -62,7 +65,7 @@ pub async fn run(arguments: Run) -> Result<()> {
         remembered,
         reconciler.clone(),
         metrics,
-        (crew.shelf.clone(), crew.channel.clone(), unbound),
+        (crew.shelf.clone(), crew.channel.clone(), unbound, failing),
     ));
 
     let enforces = || reconciler.standing().borrow().have.is_some();
@@ -96,10 +99,11 @@ async fn join(
     remembered: Remembered,
     reconciler: Reconciler,
     metrics: Metrics,
-    (shelf, channel, unbound): (
+    (shelf, channel, unbound, failing): (
         watch::Receiver<Arc<Shelf>>,
         watch::Sender<Option<Channel>>,
         Unbound,
+        Failing,
     ),
 ) -> Result<()> {
     let certificate = certificate(&arguments).await?;
@@ -117,6 +121,7 @@ async fn join(
         capabilities: kernel_features(),
         metrics,
         unbound,
+        failing,
         shelf,
         channel,
     };

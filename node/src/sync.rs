@@ -5,7 +5,7 @@
 
 use crate::{
     arguments::Server,
-    audit::sink::Directory,
+    audit::sink::{Directory, Failing},
     backoff::Backoff,
     certificate::Certificate,
     connect::{chain, connect, resolve},
@@ -18,7 +18,9 @@ use crate::{
     unbound::{Number, Unbound},
 };
 use palisade_identity::TlsError;
-use palisade_policy::{ids::EndpointId, packet::Environment, resolve::EndpointStatus};
+use palisade_policy::{
+    ids::EndpointId, packet::Environment, plugin::Sink, resolve::EndpointStatus,
+};
 use palisade_proto::v1::{
     NodeReport, PluginReport, StreamViewRequest, StreamViewResponse,
     node_sync_service_client::NodeSyncServiceClient,
@@ -61,6 +63,8 @@ pub struct Sync {
     pub sinks: Directory,
     /// What their threads could not bind.
     pub unbound: Unbound,
+    /// Sinks that fail.
+    pub failing: Failing,
     /// The connection, while there is one, for plugins and flows.
     pub channel: watch::Sender<Option<Channel>>,
 }
@@ -109,10 +113,10 @@ impl Sync {
         let began = Instant::now();
         let standing = *self.reconciler.standing().borrow();
         let mut seen = self.reconciler.seen();
-        let unbound = self.unbound.subscribe();
+        let (unbound, failing) = (self.unbound.subscribe(), self.failing.subscribe());
         let (first, reported) = {
             let seen = seen.borrow_and_update();
-            let report = report(&seen, &self.shelf.borrow(), &self.sinks, &self.unbound);
+            let report = self.tell(&seen, &self.shelf.borrow());
             let reported = Reported::now(&seen, &report);
             (report, reported)
         };
@@ -138,6 +142,7 @@ impl Sync {
             channel,
             shelf: self.shelf.clone(),
             unbound,
+            failing,
             session,
             requests,
             seen,
@@ -146,6 +151,10 @@ impl Sync {
             reported,
         };
         conversation.run(incoming, welcome).await
+    }
+
+    fn tell(&self, seen: &Seen, shelf: &Shelf) -> NodeReport {
+        report(seen, shelf, &self.sinks, &self.failing, &self.unbound)
     }
 
     /// Opens the way before it is walked: the addresses are exempt before the connection is made.
@@ -174,6 +183,7 @@ struct Conversation<'a> {
     channel: Channel,
     shelf: watch::Receiver<Arc<Shelf>>,
     unbound: watch::Receiver<BTreeMap<Number, Condition>>,
+    failing: watch::Receiver<BTreeMap<Sink, String>>,
     requests: mpsc::Sender<StreamViewRequest>,
     seen: watch::Receiver<Seen>,
     began: Instant,
@@ -246,6 +256,7 @@ impl Conversation<'_> {
                     }
                 }
                 Ok(()) = self.unbound.changed() => self.reported.stale = true,
+                Ok(()) = self.failing.changed() => self.reported.stale = true,
                 Ok(()) = self.shelf.changed() => return Ok(self.report()),
                 () = tokio::time::sleep_until(report_at.into()), if self.reported.stale || !self.reported.plugins.is_empty() => {
                     // Plugins are called, set aside, and come back, with nobody telling.
@@ -262,7 +273,7 @@ impl Conversation<'_> {
     fn report(&mut self) -> Event {
         let seen = self.seen.borrow_and_update();
         let shelf = self.shelf.borrow_and_update();
-        let report = report(&seen, &shelf, &self.sync.sinks, &self.sync.unbound);
+        let report = self.sync.tell(&seen, &shelf);
         self.reported = Reported::now(&seen, &report);
         Event::Report(report)
     }

@@ -9,7 +9,7 @@ use super::{
     emit::Emit,
     flows::{Outbox, Stub},
     record::record,
-    sink::{Directory, Sinks},
+    sink::{Directory, Failing, Sinks},
 };
 use crate::{
     inventory::Inventory,
@@ -63,12 +63,12 @@ pub struct Moment {
 }
 
 impl Chain {
-    /// Without auditors yet; files of sinks go below the directory only.
-    pub fn new(files: Directory) -> Self {
+    /// Without auditors yet; files of sinks go below the directory only, and those that fail are told.
+    pub fn new(files: Directory, failing: Failing) -> Self {
         Self {
             seats: BTreeMap::new(),
             awaits: false,
-            sinks: Sinks::new(files),
+            sinks: Sinks::new(files, failing),
             unsaid: 0,
             lost: 0,
         }

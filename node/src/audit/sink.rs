@@ -1,6 +1,7 @@
 //! Where records go: lines of JSON in a file that is rotated, on standard output, or in the journal.
 //!
-//! Files are below a directory that the node's operator names. A sink that fails loses records, which is counted and said once; it stops nobody else.
+//! Files are below a directory that the node's operator names. A sink that fails loses records, which is counted and told
+//! ([`Failing`]); it stops nobody else.
 
 use palisade_policy::plugin::Sink;
 use std::{
@@ -10,24 +11,21 @@ use std::{
 };
 
 mod directory;
+mod failing;
 mod file;
 
 pub use directory::Directory;
+pub use failing::Failing;
 use file::Rotated;
 
 /// Every sink in use, opened with its first record.
 #[derive(Debug)]
 pub struct Sinks {
     files: Directory,
-    open: BTreeMap<Sink, Open>,
+    /// Those that fail, opened again with their next record.
+    failing: Failing,
+    open: BTreeMap<Sink, Writer>,
     lost: u64,
-}
-
-#[derive(Debug, Default)]
-struct Open {
-    writer: Option<Writer>,
-    /// Said already that it fails.
-    failing: bool,
 }
 
 #[derive(Debug)]
@@ -37,13 +35,24 @@ enum Writer {
     Journal(UnixDatagram),
 }
 
+/// How far a record came.
+#[derive(Clone, Copy, Debug)]
+enum Written {
+    /// To the next [`Sinks::flush`].
+    Kept,
+    /// Over to the system.
+    Handed,
+}
+
 const JOURNAL: &str = "/run/systemd/journal/socket";
 
 impl Sinks {
     /// None yet; files go below the directory only.
-    pub fn new(files: Directory) -> Self {
+    pub fn new(files: Directory, failing: Failing) -> Self {
+        failing.retain(|_| false);
         Self {
             files,
+            failing,
             open: BTreeMap::new(),
             lost: 0,
         }
@@ -51,73 +60,62 @@ impl Sinks {
 
     /// Writes a line, its end included.
     pub fn write(&mut self, sink: &Sink, line: &str) {
-        if !self.open.contains_key(sink) {
-            self.open.insert(sink.clone(), Open::default());
+        match self.try_write(sink, line) {
+            // Held back; the system may refuse it yet.
+            Ok(Written::Kept) => {}
+            Ok(Written::Handed) => self.failing.written(sink),
+            Err(err) => {
+                self.open.remove(sink);
+                self.failing.failed(sink, &err);
+                self.lost += 1;
+            }
         }
-        let Some(open) = self.open.get_mut(sink) else {
-            return;
-        };
-        let written = open.write(sink, &self.files, line);
-        if open.tell(sink, written).is_err() {
-            self.lost += 1;
+    }
+
+    fn try_write(&mut self, sink: &Sink, line: &str) -> io::Result<Written> {
+        if let Some(writer) = self.open.get_mut(sink) {
+            return writer.write(line);
         }
+        let mut writer = Writer::open(sink, &self.files)?;
+        let written = writer.write(line)?;
+        self.open.insert(sink.clone(), writer);
+        Ok(written)
     }
 
     /// Hands over to the system what is held back.
     pub fn flush(&mut self) {
-        for (sink, open) in &mut self.open {
-            if let Some(Writer::File(file)) = &mut open.writer {
-                let flushed = file.flush();
-                if open.tell(sink, flushed).is_err() {
-                    self.lost += 1;
+        let Self {
+            failing,
+            open,
+            lost,
+            ..
+        } = self;
+        open.retain(|sink, writer| {
+            let Writer::File(file) = writer else {
+                return true;
+            };
+            match file.flush() {
+                Ok(()) => failing.written(sink),
+                Err(err) => {
+                    failing.failed(sink, &err);
+                    *lost += 1;
+                    return false;
                 }
             }
-        }
+            true
+        });
     }
 
     /// Closes those that nobody names any more.
     pub fn retain(&mut self, named: impl Fn(&Sink) -> bool) {
         self.flush();
         self.open.retain(|sink, _| named(sink));
+        self.failing.retain(named);
     }
 
     /// Records that no sink took.
     pub fn lost(&self) -> u64 {
         self.lost
-    }
-}
-
-impl Open {
-    fn write(&mut self, sink: &Sink, files: &Directory, line: &str) -> io::Result<()> {
-        let writer = match &mut self.writer {
-            Some(writer) => writer,
-            none => none.insert(Writer::open(sink, files)?),
-        };
-        match writer {
-            Writer::File(file) => file.write(line.as_bytes()),
-            Writer::Stdout => io::stdout().write_all(line.as_bytes()),
-            Writer::Journal(socket) => {
-                let line = line.trim_end_matches('\n');
-                let message =
-                    format!("PRIORITY=5\nSYSLOG_IDENTIFIER=palisade-node\nMESSAGE={line}\n");
-                socket.send(message.as_bytes()).map(|_| ())
-            }
-        }
-    }
-
-    /// Says a failure once, and its end.
-    fn tell(&mut self, sink: &Sink, result: io::Result<()>) -> io::Result<()> {
-        match &result {
-            Err(err) => {
-                if !self.failing {
-                    tracing::warn!(?sink, %err, "records are lost: a sink fails");
-                }
-                self.failing = true;
-                self.writer = None;
-            }
-            Ok(()) => self.failing = false,
-        }
-        result
     }
 }
 
@@ -143,6 +141,23 @@ impl Writer {
             }
         })
     }
+
+    fn write(&mut self, line: &str) -> io::Result<Written> {
+        match self {
+            Self::File(file) => {
+                file.write(line.as_bytes())?;
+                return Ok(Written::Kept);
+            }
+            Self::Stdout => io::stdout().write_all(line.as_bytes())?,
+            Self::Journal(socket) => {
+                let line = line.trim_end_matches('\n');
+                let message =
+                    format!("PRIORITY=5\nSYSLOG_IDENTIFIER=palisade-node\nMESSAGE={line}\n");
+                socket.send(message.as_bytes())?;
+            }
+        }
+        Ok(Written::Handed)
+    }
 }
 
 #[cfg(test)]
@@ -158,7 +173,7 @@ mod tests {
             max_bytes: 4096,
             keep: 1,
         };
-        let mut sinks = Sinks::new(Directory::new(&dir));
+        let mut sinks = Sinks::new(Directory::new(&dir), Failing::default());
         sinks.write(&file("../elsewhere"), "lost\n");
         sinks.write(&file("absent/a"), "lost\n");
         sinks.write(&file("b"), "kept\n");

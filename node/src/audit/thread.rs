@@ -9,7 +9,7 @@ use super::{
     emit::Emit,
     flows::Outbox,
     observe::{Sighting, flow},
-    sink::Directory,
+    sink::{Directory, Failing},
 };
 use crate::{
     inventory,
@@ -51,6 +51,8 @@ pub struct Audit {
     pub inventory: inventory::Shared,
     /// Where files of sinks may be.
     pub sinks: Directory,
+    /// Sinks that fail.
+    pub failing: Failing,
     /// To the control plane.
     pub outbox: Outbox,
     /// Figures.
@@ -88,7 +90,7 @@ impl Audit {
     /// Waiting itself fails.
     pub fn run(mut self) -> io::Result<()> {
         let mut names = Names::open()?;
-        let mut chain = Chain::new(self.sinks.clone());
+        let mut chain = Chain::new(self.sinks.clone(), self.failing.clone());
         let mut hearing = None;
         let mut retry = Instant::now();
         let mut awaited = None;

@@ -3,7 +3,12 @@
 //! A view without plugins publishes nothing, and costs nothing.
 
 use crate::{
-    audit::Bus, inventory, plugins::Wanted, queue::gate::Gate, unbound::Unbound, wake::Wake,
+    audit::{Bus, sink::Failing},
+    inventory,
+    plugins::Wanted,
+    queue::gate::Gate,
+    unbound::Unbound,
+    wake::Wake,
 };
 use palisade_policy::{packet::Environment, resolve::Resolution, view::View};
 use palisade_ruleset::plugins::Asking;
@@ -21,6 +26,8 @@ pub struct Plugged {
     pub bus: Bus,
     /// Numbers that they could not be had at.
     pub unbound: Unbound,
+    /// Sinks of auditors that fail.
+    pub failing: Failing,
     /// Wakes the thread that answers packets.
     pub wake: Wake,
     wanted: watch::Sender<Arc<Wanted>>,
@@ -38,6 +45,7 @@ impl Plugged {
             inventory: inventory::Shared::default(),
             bus: Bus::new(Wake::new()?),
             unbound: Unbound::default(),
+            failing: Failing::default(),
             wake: Wake::new()?,
             wanted: watch::channel(Arc::default()).0,
             asked: watch::channel(false).0,

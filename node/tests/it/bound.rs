@@ -22,7 +22,8 @@ fn told(daemon: &Daemon, state: &Path) -> Vec<Condition> {
     let seen = daemon.running.reconciler.seen().borrow().clone();
     let shelf = daemon.crew.shelf.borrow().clone();
     let unbound = &daemon.running.plugged.unbound;
-    report(&seen, &shelf, &Directory::new(state), unbound).conditions
+    let failing = &daemon.running.plugged.failing;
+    report(&seen, &shelf, &Directory::new(state), failing, unbound).conditions
 }
 
 /// Type and number of each condition that says that somebody else has one.

@@ -9,7 +9,7 @@ use palisade_node::{
     audit::{
         Bus, Emit,
         flows::{Outbox, records},
-        sink::Directory,
+        sink::{Directory, Failing},
         thread::Audit,
     },
     inventory,
@@ -304,6 +304,7 @@ fn flooded(
                 group: 7600,
                 bus: bus.clone(),
                 sinks: Directory::new(state.path()),
+                failing: Failing::default(),
                 emit: Emit::default(),
                 shelf: shelved,
                 inventory: inventory::Shared::default(),
