@@ -128,6 +128,7 @@ impl Manifest {
         if self.auditor.flush_seconds == Some(0) {
             return Err("auditor.flushSeconds is 0".to_owned());
         }
+        self.limits.check()?;
         let names = self.sinks.iter().chain(&self.metrics);
         if let Some(name) = names.into_iter().find(|name| !is_name(name)) {
             return Err(format!(
@@ -135,6 +136,22 @@ impl Manifest {
             ));
         }
         Ok(())
+    }
+}
+
+impl LimitsAsked {
+    /// With nothing to use, every call would be a fault.
+    fn check(self) -> Result<(), String> {
+        let asked = [
+            ("fuel", self.fuel),
+            ("memoryMiB", self.memory_mib.map(u64::from)),
+        ];
+        match asked.iter().find(|(_, asked)| *asked == Some(0)) {
+            Some((field, _)) => Err(format!(
+                "limits.{field} is 0, so that no call could succeed: ask for what a call needs, or leave it out to get what the host gives"
+            )),
+            None => Ok(()),
+        }
     }
 }
 
@@ -163,6 +180,20 @@ mod tests {
         assert_eq!(manifest.auditor.on_fault, OnFault::Keep);
         let guards = Manifest::parse(b"name: x\nversion: '1'\nauditor: {onFault: withhold}\n");
         assert_eq!(guards.expect("fits").auditor.on_fault, OnFault::Withhold);
+    }
+
+    #[test]
+    fn a_limit_of_nothing_is_refused_with_its_field_and_the_fix() {
+        for field in ["fuel", "memoryMiB"] {
+            let manifest = |asked| {
+                let text = format!("name: x\nversion: '1'\nlimits: {{{field}: {asked}}}");
+                Manifest::parse(text.as_bytes())
+            };
+            let reason = manifest(0).expect_err("refused");
+            assert!(reason.contains(&format!("limits.{field} is 0")), "{reason}");
+            assert!(reason.contains("leave it out"), "{reason}");
+            assert!(manifest(1).is_ok(), "{field}");
+        }
     }
 
     #[test]

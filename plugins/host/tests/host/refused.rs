@@ -179,6 +179,25 @@ fn one_manifest_that_fits_is_needed() {
 }
 
 #[test]
+fn a_limit_of_nothing_is_refused_with_its_field() {
+    for field in ["fuel", "memoryMiB"] {
+        let section = format!(
+            r#"(@custom "palisade:manifest" "name: x\nversion: '1'\nlimits: {{{field}: 0}}")"#
+        );
+        let component = wat(&format!(
+            r#"(component {section} (instance $empty)
+                (export "palisade:plugin/settings@0.1.0" (instance $empty))
+                (export "palisade:plugin/matcher@0.1.0" (instance $empty)))"#
+        ));
+        let refusal = refused(component).to_string();
+        assert!(
+            refusal.contains(&format!("limits.{field} is 0")),
+            "{refusal}"
+        );
+    }
+}
+
+#[test]
 fn features_that_are_off_are_refused() {
     for module in ["(memory i64 1)", "(memory 1 1 shared)", "(tag)"] {
         let refusal = refused(matcher(&format!("(core module {module})")));
