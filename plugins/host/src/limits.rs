@@ -24,7 +24,8 @@ pub struct Limits {
     pub configure: Budget,
     /// Linear memory of one instance, in bytes.
     pub memory: usize,
-    /// What a plugin may hand to the host in one call or answer, in bytes.
+    /// What a plugin may hand to the host in one call or answer, in bytes. What the contract answers with `too-large`, or
+    /// cuts, is so up to here, since the host has to take it to judge it; beyond, the call faults.
     pub transfer: usize,
 }
 
@@ -54,7 +55,7 @@ impl Limits {
                 },
                 configure,
                 memory: 16 * MIB,
-                transfer: MIB / 16,
+                transfer: MIB,
             },
             Kind::Auditor => Self {
                 call: Budget {

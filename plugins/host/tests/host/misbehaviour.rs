@@ -169,6 +169,17 @@ fn state_is_bounded() {
 }
 
 #[test]
+fn what_is_too_large_for_state_is_answered_and_no_fault() {
+    // Counts from 1 where every size is answered as the contract says; the first call makes it 2.
+    assert_eq!(call(&mut misbehave("state-too-large"), b""), MATCH);
+}
+
+#[test]
+fn more_than_a_call_may_hand_over_is_a_trap() {
+    faults("state-far-too-large", FaultKind::Trap);
+}
+
+#[test]
 fn an_answer_is_remembered_for_an_hour_at_most() {
     let answer = call(&mut misbehave("remember-for-ever"), b"");
     let Ok(Answer::Match {
@@ -264,6 +275,13 @@ fn a_flood_of_messages_is_cut_and_counted() {
     let (told, matcher) = told("log-flood");
     assert_eq!(told.len(), 100);
     assert_eq!(matcher.configured().status().dropped_messages, 9_900);
+}
+
+#[test]
+fn a_long_message_is_cut_and_no_fault() {
+    let (told, matcher) = told("log-large");
+    assert_eq!(told, vec![format!("Info {}", "x".repeat(1024)); 3]);
+    assert_eq!(matcher.configured().status().faults, []);
 }
 
 #[test]

@@ -37,6 +37,12 @@ enum Deed {
     /// Matches from the third call of all instances on.
     CountOfState,
     StateFlood,
+    /// Matches if keys and values that are too large are answered so.
+    StateTooLarge,
+    /// Hands over more than any call may.
+    StateFarTooLarge,
+    /// Logs more than is kept of a message.
+    LogLarge,
     Metrics,
     NeedPayload,
 }
@@ -50,6 +56,7 @@ struct Settings {
 pub struct Misbehave {
     deed: Deed,
     calls: u32,
+    reason: String,
 }
 
 impl Matcher for Misbehave {
@@ -66,11 +73,35 @@ impl Matcher for Misbehave {
                 return Ok(Self {
                     deed,
                     calls: u32::from(state_flood()),
+                    reason: String::new(),
                 });
+            }
+            Deed::StateTooLarge => {
+                return Ok(Self {
+                    deed,
+                    calls: u32::from(too_large_is_answered()),
+                    reason: String::new(),
+                });
+            }
+            Deed::StateFarTooLarge => {
+                let _ = state::put("k", &vec![0; 2 << 20], None);
+            }
+            Deed::LogLarge => {
+                for length in [1025, 70_000, 1_000_000] {
+                    node::log(node::Level::Info, &"x".repeat(length));
+                }
             }
             _ => {}
         }
-        Ok(Self { deed, calls: 0 })
+        let reason = match deed {
+            Deed::LongReason => "x".repeat(2 << 20),
+            _ => String::new(),
+        };
+        Ok(Self {
+            deed,
+            calls: 0,
+            reason,
+        })
     }
 
     fn evaluate(&mut self, packet: &Packet) -> Answer {
@@ -84,7 +115,7 @@ impl Matcher for Misbehave {
             Deed::WildRead => wild_read(),
             Deed::Recursion => return met(recursion(u64::from(self.calls)) == 0),
             Deed::RememberForEver => return Answer::Match(u32::MAX),
-            Deed::LongReason => return Answer::Undecided("x".repeat(256 << 10)),
+            Deed::LongReason => return Answer::Undecided(std::mem::take(&mut self.reason)),
             Deed::Print => {
                 println!("to standard output");
                 eprintln!("to standard error");
@@ -100,7 +131,7 @@ impl Matcher for Misbehave {
             Deed::CountOfState => {
                 return met(state::increment("calls", 1, None).is_ok_and(|calls| calls >= 3));
             }
-            Deed::StateFlood => return met(self.calls == 2),
+            Deed::StateFlood | Deed::StateTooLarge => return met(self.calls == 2),
             Deed::Metrics => {
                 node::count("known", 2);
                 node::count("unknown", 1);
@@ -111,6 +142,8 @@ impl Matcher for Misbehave {
             Deed::NeedPayload => return Answer::NeedPayload,
             Deed::Nothing
             | Deed::LogFlood
+            | Deed::LogLarge
+            | Deed::StateFarTooLarge
             | Deed::TrapOnRequest
             | Deed::LoopInConfigure
             | Deed::LoopInValidate
@@ -170,6 +203,23 @@ fn random() -> u64 {
 fn state_flood() -> bool {
     let value = vec![0; 32 << 10];
     (0..2048).any(|key| state::put(&key.to_string(), &value, None).is_err())
+}
+
+/// Whether all that is too large, up to what may be handed over, is said to be.
+fn too_large_is_answered() -> bool {
+    let refused = |key: &str, value: &[u8]| {
+        let kept = state::put(key, value, None);
+        matches!(kept, Err(state::StateError::TooLarge))
+    };
+    let key = "k".repeat(70_000);
+    let sizes = [65_537, 70_000, 128 << 10, 1_000_000];
+    sizes.iter().all(|&size| refused("k", &vec![0; size]))
+        && refused(&key, &[])
+        && matches!(
+            state::increment(&key, 1, None),
+            Err(state::StateError::TooLarge)
+        )
+        && state::put("k", &vec![0; 65_536], None).is_ok()
 }
 
 palisade_plugin::matcher!(Misbehave);
