@@ -64,6 +64,8 @@ impl Sinks {
             // Held back; the system may refuse it yet.
             Ok(Written::Kept) => {}
             Ok(Written::Handed) => self.failing.written(sink),
+            // A journal that does not keep up is not broken, and takes the next.
+            Err(err) if err.kind() == io::ErrorKind::WouldBlock => self.lost += 1,
             Err(err) => {
                 self.open.remove(sink);
                 self.failing.failed(sink, &err);
