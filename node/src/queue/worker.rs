@@ -45,10 +45,6 @@ const BUFFER: i32 = 8 * 1024 * 1024;
 const TOGETHER: usize = 64;
 /// Packets that are answered before others have a turn: the heartbeat, other queues, answers to be remembered.
 const TURN: usize = 64;
-/// Packets whose verdicts go out together, under one hold of the gate: a system call less for each.
-const BATCH: usize = 16;
-/// How long the first of them waits for the last at most, and a call under way.
-const BATCH_TIME: Duration = Duration::from_micros(500);
 /// Until a queue is bound again, should that fail.
 const PATIENCE: Duration = Duration::from_secs(1);
 
@@ -152,7 +148,7 @@ impl Worker {
         let mut remember = Vec::new();
         let mut more = true;
         names.forget();
-        for _ in 0..TURN / BATCH {
+        for _ in 0..TURN {
             let held = self.gate.hold();
             let Some(asking) = held.as_deref() else {
                 more = false;
@@ -160,30 +156,27 @@ impl Worker {
             };
             let inventory = self.inventory.now();
             let number = queue.number();
-            let mut verdicts = Vec::with_capacity(BATCH);
-            let began = Instant::now();
-            while more && verdicts.len() < BATCH && began.elapsed() < BATCH_TIME {
-                let count = queue.receive(|queued| {
-                    let verdict = self.answer(
-                        &queued,
-                        number,
-                        asking,
-                        judge,
-                        names,
-                        &inventory,
-                        &mut remember,
-                    );
-                    verdicts.push((queued.id, verdict));
-                })?;
-                more = count > 0;
-            }
+            let mut verdicts = Vec::new();
+            let count = queue.receive(|queued| {
+                let verdict = self.answer(
+                    &queued,
+                    number,
+                    asking,
+                    judge,
+                    names,
+                    &inventory,
+                    &mut remember,
+                );
+                verdicts.push((queued.id, verdict));
+            })?;
             // Within this call the packets go on through the ruleset that the gate keeps.
             queue.verdicts(&verdicts)?;
             drop(held);
             if remember.len() >= TOGETHER {
                 self.remember(volatile, &mut remember);
             }
-            if !more {
+            if count == 0 {
+                more = false;
                 break;
             }
         }
