@@ -88,16 +88,13 @@ fn octets(address: IpAddr) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{
-        plugins::shelf::{Readiness, Shelved},
-        unbound::Number,
-    };
+    use crate::{plugins::shelf::Readiness, unbound::Number};
     use palisade_policy::{
         packet::Interface,
-        plugin::{Plugin, PluginDigest, PluginKind, Sink},
+        plugin::{PluginKind, Sink},
         wire::report_environment,
     };
-    use std::{collections::BTreeMap, io, sync::Arc};
+    use std::{collections::BTreeMap, io};
 
     #[test]
     fn the_control_plane_reads_the_machine_that_the_node_sees() {
@@ -120,19 +117,6 @@ mod tests {
         assert_eq!(read, seen.environment);
     }
 
-    fn plugin(kind: PluginKind) -> Plugin {
-        Plugin {
-            kind,
-            digest: PluginDigest([0; 32]),
-            size: 1,
-            fuel: 1,
-            memory: 1,
-            payload: 0,
-            settings: "{}".to_owned(),
-            sinks: BTreeMap::new(),
-        }
-    }
-
     #[test]
     fn a_sink_whose_file_is_not_below_the_directory_is_a_condition() {
         let sink = |path: &str| Sink::File {
@@ -140,25 +124,14 @@ mod tests {
             max_bytes: 4096,
             keep: 0,
         };
-        let plugin = Plugin {
-            sinks: [
-                ("in", sink("/var/log/palisade/a")),
-                ("out", sink("/etc/passwd")),
-                ("said", Sink::Stdout),
-            ]
-            .map(|(name, sink)| (name.to_owned(), sink))
-            .into(),
-            ..plugin(PluginKind::Auditor)
-        };
-        let shelved = Shelved {
-            plugin: Arc::new(plugin),
-            readiness: Readiness::Fetching {
-                trouble: String::new(),
-            },
-        };
-        let shelf = Shelf {
-            plugins: [("plugin/reads".into(), shelved)].into(),
-        };
+        let sinks = [
+            ("in", sink("/var/log/palisade/a")),
+            ("out", sink("/etc/passwd")),
+            ("said", Sink::Stdout),
+        ];
+        let trouble = String::new();
+        let fetching = Readiness::Fetching { trouble };
+        let shelf = Shelf::of("plugin/reads", PluginKind::Auditor, &sinks, fetching);
         let sinks = Directory::new("/var/log/palisade".as_ref());
         let report = report(
             &Seen::default(),
@@ -178,12 +151,10 @@ mod tests {
     fn a_plugin_is_a_condition_until_it_can_be_asked() {
         let sinks = Directory::new("/var/log/palisade".as_ref());
         let told = |readiness| {
-            let plugin = Arc::new(plugin(PluginKind::Matcher));
-            let shelved = Shelved { plugin, readiness };
-            let plugins = [("plugin/asked".into(), shelved)].into();
+            let shelf = Shelf::of("plugin/asked", PluginKind::Matcher, &[], readiness);
             let report = report(
                 &Seen::default(),
-                &Shelf { plugins },
+                &shelf,
                 &sinks,
                 &Failing::default(),
                 &Unbound::default(),

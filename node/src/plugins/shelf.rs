@@ -137,3 +137,32 @@ fn add(report: &mut v1::PluginReport, status: &Status) {
 pub fn name(id: &PluginId) -> &str {
     id.as_str().strip_prefix("plugin/").unwrap_or(id.as_str())
 }
+
+#[cfg(test)]
+impl Shelf {
+    /// One plugin, small, with sinks of these names.
+    pub(crate) fn of(
+        id: &str,
+        kind: PluginKind,
+        sinks: &[(&str, palisade_policy::plugin::Sink)],
+        readiness: Readiness,
+    ) -> Self {
+        let sinks = sinks.iter();
+        let plugin = Plugin {
+            kind,
+            digest: PluginDigest([0; 32]),
+            size: 1,
+            fuel: 1,
+            memory: 1,
+            payload: 0,
+            settings: "{}".to_owned(),
+            sinks: sinks
+                .map(|(name, sink)| ((*name).to_owned(), sink.clone()))
+                .collect(),
+        };
+        let plugin = Arc::new(plugin);
+        Self {
+            plugins: [(id.into(), Shelved { plugin, readiness })].into(),
+        }
+    }
+}

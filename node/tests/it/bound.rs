@@ -1,10 +1,9 @@
 //! Numbers of the kernel that another program has: people are told which, and it ends by itself.
 
 use crate::{
-    guests::{auditor, bytes},
     matchers::{
-        Daemon, alive, asking, failure_policies_hold, passes, the_other_plugin_is_well, until,
-        with_daemon,
+        Daemon, alive, asking, audited, failure_policies_hold, passes, the_other_plugin_is_well,
+        until, with_daemon,
     },
     view::view,
 };
@@ -15,7 +14,7 @@ use palisade_netfilter::{
 use palisade_node::{audit::sink::Directory, report::report};
 use palisade_proto::v1::Condition;
 use palisade_ruleset::plugins::{AUDIT_GROUP, QUEUE_BASE};
-use std::{path::Path, sync::Arc};
+use std::path::Path;
 
 /// What the control plane is told of this node.
 fn told(daemon: &Daemon, state: &Path) -> Vec<Condition> {
@@ -46,9 +45,7 @@ fn a_queue_and_a_group_of_another_program_are_named_until_they_are_free() {
         let group = Log::open(AUDIT_GROUP).expect("free");
         let daemon = Daemon::start(state.path()).await;
         let file = state.path().join("audit.log");
-        let mut view = asking("nothing");
-        let reads = auditor(&bytes("misbehave-auditor"), "keep", &file);
-        view.plugins.insert("plugin/reads".into(), Arc::new(reads));
+        let view = audited(&file);
         daemon.apply(None, &view, 1).await;
         daemon.plugins_ready(3).await;
 

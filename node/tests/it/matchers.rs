@@ -88,6 +88,14 @@ const POLICIES: [(u16, OnFailure, Action, bool); 4] = [
     (6004, OnFailure::Allow, Action::Deny, true),
 ];
 
+/// [`asking`] plugins that do nothing, with an auditor that keeps everything and has a file as sink.
+pub(crate) fn audited(file: &Path) -> View {
+    let mut view = asking("nothing");
+    let reads = auditor(&bytes("misbehave-auditor"), "keep", file);
+    view.plugins.insert("plugin/reads".into(), Arc::new(reads));
+    view
+}
+
 /// `lo` lets in what rules let in, and everything out.
 pub(crate) fn asking(deed: &str) -> View {
     let mut view = view(&[], &[]);
@@ -533,9 +541,7 @@ fn an_auditor_reads_what_was_denied_and_its_file_has_every_packet() {
     with_daemon(|state| async move {
         let daemon = Daemon::start(state.path()).await;
         let file = state.path().join("audit.log");
-        let mut view = asking("nothing");
-        let reads = auditor(&bytes("misbehave-auditor"), "keep", &file);
-        view.plugins.insert("plugin/reads".into(), Arc::new(reads));
+        let view = audited(&file);
         daemon.apply(None, &view, 1).await;
         daemon.plugins_ready(3).await;
         let lines = || std::fs::read_to_string(&file).unwrap_or_default();

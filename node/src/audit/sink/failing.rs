@@ -82,12 +82,9 @@ impl Failing {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{
-        audit::sink::Sinks,
-        plugins::shelf::{Readiness, Shelved},
-    };
-    use palisade_policy::plugin::{Plugin, PluginDigest, PluginKind};
-    use std::{path::Path, sync::Arc};
+    use crate::{audit::sink::Sinks, plugins::shelf::Readiness};
+    use palisade_policy::plugin::PluginKind;
+    use std::path::Path;
 
     fn file(path: &Path) -> Sink {
         Sink::File {
@@ -99,23 +96,9 @@ mod tests {
 
     /// Messages about the sink `to` of the auditor `reads`.
     fn told(failing: &Failing, sink: &Sink, files: &Directory) -> Vec<String> {
-        let plugin = Plugin {
-            kind: PluginKind::Auditor,
-            digest: PluginDigest([0; 32]),
-            size: 1,
-            fuel: 1,
-            memory: 1,
-            payload: 0,
-            settings: "{}".to_owned(),
-            sinks: [("to".to_owned(), sink.clone())].into(),
-        };
-        let shelved = Shelved {
-            plugin: Arc::new(plugin),
-            readiness: Readiness::Ready(BTreeMap::new()),
-        };
-        let shelf = Shelf {
-            plugins: [("plugin/reads".into(), shelved)].into(),
-        };
+        let ready = Readiness::Ready(BTreeMap::new());
+        let sinks = [("to", sink.clone())];
+        let shelf = Shelf::of("plugin/reads", PluginKind::Auditor, &sinks, ready);
         let conditions = failing.conditions(&shelf, files);
         assert!(conditions.iter().all(|told| told.kind == "SinkFailing"));
         conditions.into_iter().map(|told| told.message).collect()
