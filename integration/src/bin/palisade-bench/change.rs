@@ -6,7 +6,6 @@ mod documents;
 mod stream;
 
 use std::collections::BTreeSet;
-use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
@@ -19,22 +18,13 @@ use rustix::process::Pid;
 use crate::{
     Effort,
     figures::{Figures, milliseconds},
+    hosts::{CLIENT, HOST, TOPOLOGY},
     table::Table,
 };
 
 use documents::Size;
 use stream::Stream;
 
-const TOPOLOGY: &str = "
-hosts:
-  - name: host0
-    protected: true
-    interfaces: [{name: eth0, address: 10.77.0.2/24}]
-  - name: client
-    interfaces: [{name: eth0, address: 10.77.0.1/24}]
-";
-const HOST: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 2);
-const CLIENT: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 1);
 /// For one change.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// For a whole world.

@@ -8,6 +8,7 @@ mod burst;
 mod change;
 mod commit;
 mod figures;
+mod hosts;
 mod packets;
 mod plugins;
 mod table;

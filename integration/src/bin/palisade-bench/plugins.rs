@@ -8,7 +8,6 @@ mod flows;
 mod metrics;
 mod noop;
 
-use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
@@ -18,8 +17,6 @@ use palisade_integration::product::{Deployment, Palisadectl};
 
 use crate::Effort;
 
-/// In every topology here.
-const CLIENT: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 1);
 /// Until nodes have a plugin that was just pushed.
 const PATIENCE: Duration = Duration::from_secs(60);
 

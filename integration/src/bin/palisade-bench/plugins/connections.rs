@@ -18,7 +18,7 @@ use super::{
     noop::Noop,
     push, wait_until_active,
 };
-use crate::{Effort, figures::Figures, table::Table};
+use crate::{Effort, figures::Figures, hosts::CLIENT, table::Table};
 
 /// What a host's rules ask, and who answers.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -255,6 +255,6 @@ fn topology() -> String {
     format!(
         "hosts:\n{}{}",
         hosts.concat(),
-        host("client", false, super::CLIENT)
+        host("client", false, CLIENT)
     )
 }

@@ -1,7 +1,7 @@
 //! Events a second: denied packets at full flood, logged by the kernel, read by auditors; none unaccounted for.
 
 use std::collections::BTreeSet;
-use std::net::{Ipv4Addr, SocketAddrV4, UdpSocket};
+use std::net::{SocketAddrV4, UdpSocket};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
@@ -16,18 +16,14 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use serde_json::json;
 
-use super::{CLIENT, metrics, push, wait_until_active};
-use crate::{Effort, burst, figures::Figures, table::Table};
+use super::{metrics, push, wait_until_active};
+use crate::{
+    Effort, burst,
+    figures::Figures,
+    hosts::{CLIENT, HOST, TOPOLOGY},
+    table::Table,
+};
 
-const TOPOLOGY: &str = "
-hosts:
-  - name: host0
-    protected: true
-    interfaces: [{name: eth0, address: 10.77.0.2/24}]
-  - name: client
-    interfaces: [{name: eth0, address: 10.77.0.1/24}]
-";
-const HOST: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 2);
 /// That no policy allows.
 const PORT: u16 = 9001;
 /// Packets of one system call.

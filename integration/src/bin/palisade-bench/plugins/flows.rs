@@ -11,8 +11,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::net::sockopt::set_socket_recv_buffer_size_force;
 
-use super::CLIENT;
-use crate::burst;
+use crate::{burst, hosts::CLIENT};
 
 /// What rules ask about.
 pub(super) const PORT: u16 = 53;
