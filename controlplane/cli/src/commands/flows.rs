@@ -206,5 +206,11 @@ mod tests {
             "1970-01-01T00:00:01.500Z  n1  deny    in  udp 192.0.2.9:4000 > -:53  gnp/web ingress[1]  \
              1 packets 60 bytes  why=?[31mred"
         );
+        let node = "n1".to_owned();
+        let record = Some(denied());
+        let json = line(Format::Json, &NodeFlow { node, record });
+        let json: serde_json::Value = serde_json::from_str(&json).expect("JSON");
+        assert_eq!(json["flow"]["source"], "192.0.2.9");
+        assert_eq!(json["flow"]["destination"], serde_json::Value::Null);
     }
 }
