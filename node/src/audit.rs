@@ -1,4 +1,5 @@
-//! What happened, for those who watch: packets that rules denied or logged, changes of policy, faults of plugins.
+//! What happened, for those who watch: packets that rules denied or logged or that begin a flow, changes of policy,
+//! faults of plugins.
 //!
 //! ```text
 //! kernel ── NFLOG ──▶ [`thread`] ──▶ [`observe`] ─┐

@@ -1,6 +1,7 @@
 //! The contract of Palisade: `palisade.v1` messages and, behind features, their gRPC stubs.
 //!
-//! Everything here is generated from `palisade/v1/*.proto`; the meaning of every message is documented there.
+//! Messages and stubs are generated from `palisade/v1/*.proto`; the meaning of every message is documented there.
+//! Written by hand is how a record of what happened is said as JSON, behind a feature.
 //! This crate owns no rules of its own: what a message must satisfy is checked by `palisade-policy` (compiled
 //! policy) and `palisade-model` (resources).
 
