@@ -5,7 +5,7 @@ use clap::Parser;
 use palisade_netfilter::Netfilter;
 use palisade_node::{
     arguments::{Arguments, Command, Uninstall},
-    reconcile, run,
+    enforce, run,
 };
 use std::{io::IsTerminal, process::ExitCode};
 
@@ -44,13 +44,13 @@ fn perform(arguments: Arguments) -> Result<()> {
 
 fn uninstall(arguments: &Uninstall) -> Result<()> {
     let mut kernel = Netfilter::open().context("open a netfilter socket")?;
-    if reconcile::uninstall(&mut kernel).context("remove our tables")? {
+    if enforce::uninstall(&mut kernel).context("remove our tables")? {
         println!("tables removed; nothing is enforced");
     } else {
         println!("no tables of ours");
     }
     if let (true, Some(dir)) = (arguments.purge, &arguments.state_dir) {
-        reconcile::purge(dir).with_context(|| format!("purge `{}`", dir.display()))?;
+        enforce::purge(dir).with_context(|| format!("purge `{}`", dir.display()))?;
         println!("`{}` removed", dir.display());
     }
     Ok(())

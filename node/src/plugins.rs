@@ -20,11 +20,16 @@ use std::{
 };
 
 pub mod around;
+pub mod audit;
+pub mod bind_failures;
 pub mod blobs;
 pub mod fetch;
+pub mod interface_names;
 pub mod keeper;
 pub mod load;
-pub mod shelf;
+pub mod loaded;
+pub mod queue;
+pub mod supervisor;
 
 /// The plugins of a view, each with the settings that it is asked with.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]

@@ -5,18 +5,20 @@
 
 use crate::{
     arguments::Run,
-    audit::sink::{Directory, Failing},
-    certificate::{Certificate, enroll, enrollment_server, keep_renewed},
-    connect::chain,
-    crew, durable, http,
-    interfaces::watch_interfaces,
-    machine::{environment, follow},
+    cause::chain,
+    durable,
+    enforce::interfaces::watch_interfaces,
+    enforce::machine::{environment, follow},
+    enforce::{self, Reconciler},
+    link::certificate::{Certificate, enroll, enrollment_server, keep_renewed},
+    link::servers::Remembered,
+    link::stream::Sync,
     metrics::Metrics,
-    plugins::shelf::Shelf,
-    reconcile::{self, Reconciler},
-    servers::Remembered,
-    sync::Sync,
-    unbound::Unbound,
+    observe::http,
+    plugins::audit::sink::{Directory, Failing},
+    plugins::bind_failures::BindFailures,
+    plugins::loaded::LoadedPlugins,
+    plugins::supervisor,
 };
 use anyhow::{Context, Result};
 use palisade_netfilter::{Feature, Netfilter, ReadError};
@@ -45,14 +47,14 @@ pub async fn run(arguments: Run) -> Result<()> {
     let remembered = Remembered::new(dir, &arguments.server);
     let (addresses, _) = watch::channel(remembered.load());
     let environment = environment(&interfaces, &addresses.subscribe());
-    let running = reconcile::start(dir, environment, metrics.clone()).await?;
+    let running = enforce::start(dir, environment, metrics.clone()).await?;
     let reconciler = running.reconciler;
     let sinks = Directory::new(&arguments.sink_dir);
-    let (unbound, failing) = (
-        running.plugged.unbound.clone(),
-        running.plugged.failing.clone(),
+    let (bind_failures, failing) = (
+        running.feed.bind_failures.clone(),
+        running.feed.failing.clone(),
     );
-    let crew = crew::start(dir, sinks, running.plugged, metrics.clone());
+    let supervisor = supervisor::start(dir, sinks, running.feed, metrics.clone());
     tokio::spawn(tell_ready(reconciler.clone(), metrics.clone()));
     tokio::spawn(follow(
         interfaces,
@@ -65,10 +67,15 @@ pub async fn run(arguments: Run) -> Result<()> {
         remembered,
         reconciler.clone(),
         metrics,
-        (crew.shelf.clone(), crew.channel.clone(), unbound, failing),
+        (
+            supervisor.loaded.clone(),
+            supervisor.channel.clone(),
+            bind_failures,
+            failing,
+        ),
     ));
 
-    let enforces = || reconciler.standing().borrow().have.is_some();
+    let enforces = || reconciler.positions().borrow().have.is_some();
     let ended = tokio::select! {
         _ = terminate.recv() => Ok(()),
         _ = interrupt.recv() => Ok(()),
@@ -86,7 +93,7 @@ pub async fn run(arguments: Run) -> Result<()> {
     };
     tracing::info!("stopping; the rules stay");
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
-    crew.stop().await;
+    supervisor.stop().await;
     reconciler.stop().await;
     let _ = tokio::task::spawn_blocking(move || running.thread.join()).await;
     ended
@@ -99,10 +106,10 @@ async fn join(
     remembered: Remembered,
     reconciler: Reconciler,
     metrics: Metrics,
-    (shelf, channel, unbound, failing): (
-        watch::Receiver<Arc<Shelf>>,
+    (loaded, channel, bind_failures, failing): (
+        watch::Receiver<Arc<LoadedPlugins>>,
         watch::Sender<Option<Channel>>,
-        Unbound,
+        BindFailures,
         Failing,
     ),
 ) -> Result<()> {
@@ -120,9 +127,9 @@ async fn join(
         addresses,
         capabilities: kernel_features(),
         metrics,
-        unbound,
+        bind_failures,
         failing,
-        shelf,
+        loaded,
         channel,
     };
     sync.run().await;
@@ -200,12 +207,12 @@ fn host_name() -> String {
 
 /// Once in sync and enforced: a log line, and the service manager.
 async fn tell_ready(reconciler: Reconciler, metrics: Metrics) {
-    let mut standing = reconciler.standing();
-    let enforced = standing
-        .wait_for(|standing| standing.enforced.is_some())
+    let mut positions = reconciler.positions();
+    let enforced = positions
+        .wait_for(|positions| positions.enforced.is_some())
         .await;
     let revision = match enforced {
-        Ok(standing) => standing.enforced.map(|at| at.revision),
+        Ok(positions) => positions.enforced.map(|at| at.revision),
         Err(_) => return,
     };
     if metrics.set_ready() {

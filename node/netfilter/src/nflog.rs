@@ -12,7 +12,7 @@ use crate::{
     socket::{Socket, Wait},
 };
 use palisade_policy::{ids::RuleId, rule::Family};
-use palisade_ruleset::plugins::Told;
+use palisade_ruleset::plugins::LogAction;
 use std::{
     io,
     os::fd::{AsFd, BorrowedFd},
@@ -88,7 +88,7 @@ pub struct Counted {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Logged<'a> {
     /// The rule that did, and what it did with the packet, from the prefix; absent: not a rule of ours.
-    pub told: Option<(Told, RuleId)>,
+    pub told: Option<(LogAction, RuleId)>,
     /// Of the network header.
     pub family: Family,
     /// Number of the hook: 0 prerouting, 1 input, 2 forward, 3 output, 4 postrouting.
@@ -225,7 +225,9 @@ fn logged<'a>(message: &Message<'a>) -> Option<Logged<'a>> {
     let number = |at: usize| attributes.get(at).copied().flatten().and_then(be32);
     let header: &[u8; 3] = attributes[a::HEADER]?.first_chunk()?;
     Some(Logged {
-        told: attributes[a::PREFIX].and_then(text).and_then(Told::read),
+        told: attributes[a::PREFIX]
+            .and_then(text)
+            .and_then(LogAction::read),
         family: match be16(header.get(..2)?)? {
             // EtherTypes.
             0x0800 => Family::V4,

@@ -75,7 +75,7 @@ pub enum Did {
     Reject,
     /// Wrote a log line.
     Log(String),
-    /// Told auditors, with this prefix.
+    /// LogAction auditors, with this prefix.
     Event(String),
     /// Queued the packet, which came back with answers, or was dropped.
     Queue(u16),

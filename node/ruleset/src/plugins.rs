@@ -22,11 +22,11 @@ use std::{
     sync::Arc,
 };
 
+mod log_action;
 mod marks;
-mod told;
 
+pub use log_action::LogAction;
 pub use marks::Marks;
-pub use told::Told;
 
 /// Stages queue to this number and their own, 1..=7.
 pub const QUEUE_BASE: u16 = 7600;

@@ -7,7 +7,7 @@ use palisade_policy::class::{Direction, EndpointKind, PolicyList};
 /// Where classes are entered by interface. Two stages may share one, if the kernel lets them.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub(crate) struct Dispatch {
-    /// Part of the names of its map and chains.
+    /// Fragment of the names of its map and chains.
     pub(crate) name: &'static str,
     /// Whose classes they are.
     pub(crate) kind: EndpointKind,

@@ -1,10 +1,10 @@
 //! The node as a plugin sees it: log, metrics, names of interfaces, endpoints and rules, sinks.
 
 use crate::{
-    audit::Emit,
-    inventory::{Inventory, Shared},
+    enforce::inventory::{Inventory, Shared},
     metrics::Metrics,
-    plugins::shelf::name,
+    plugins::audit::Emit,
+    plugins::loaded::name,
 };
 use palisade_plugin_host::{
     Endpoint, EndpointId, Field, InterfaceId, Level, Rule, RuleId, Severity, SinkError,

@@ -7,9 +7,9 @@ use super::{
     blobs::Blobs,
     fetch::{FetchError, fetch},
     load::{self, Loaded},
-    shelf::{Readiness, Shelf, Shelved},
+    loaded::{LoadedPlugin, LoadedPlugins, Readiness},
 };
-use crate::{backoff::Backoff, connect::chain};
+use crate::{backoff::Backoff, cause::chain};
 use palisade_plugin_host::{Ceilings, Configured, Host, MAX_SIZE, Options, Surroundings};
 use palisade_policy::{ids::PluginId, plugin::Plugin};
 use std::{
@@ -31,11 +31,11 @@ pub struct Keeper {
     wanted: watch::Receiver<Arc<Wanted>>,
     /// The connection to the control plane, while there is one.
     channel: watch::Receiver<Option<Channel>>,
-    shelf: watch::Sender<Arc<Shelf>>,
+    loaded: watch::Sender<Arc<LoadedPlugins>>,
     /// Made for the first plugin, let go of with the last one.
     engine: Option<(Host, Blobs)>,
     /// Compiled code in use, by name.
-    loaded: BTreeMap<PluginId, (Arc<Plugin>, palisade_plugin_host::Plugin)>,
+    found: BTreeMap<PluginId, (Arc<Plugin>, palisade_plugin_host::Plugin)>,
 }
 
 impl Keeper {
@@ -45,16 +45,16 @@ impl Keeper {
         around: Around,
         wanted: watch::Receiver<Arc<Wanted>>,
         channel: watch::Receiver<Option<Channel>>,
-    ) -> (Self, watch::Receiver<Arc<Shelf>>) {
-        let (shelf, receiver) = watch::channel(Arc::default());
+    ) -> (Self, watch::Receiver<Arc<LoadedPlugins>>) {
+        let (loaded, receiver) = watch::channel(Arc::default());
         let keeper = Self {
             dir: dir.to_owned(),
             around,
             wanted,
             channel,
-            shelf,
+            loaded,
             engine: None,
-            loaded: BTreeMap::new(),
+            found: BTreeMap::new(),
         };
         (keeper, receiver)
     }
@@ -106,8 +106,8 @@ impl Keeper {
 
     /// The next plugin whose bytes are not here; those that met no trouble first.
     fn missing(&self) -> Option<(PluginId, Arc<Plugin>)> {
-        let shelf = self.shelf.borrow();
-        let fetching = shelf.plugins.iter().filter_map(|(id, shelved)| {
+        let loaded = self.loaded.borrow();
+        let fetching = loaded.plugins.iter().filter_map(|(id, shelved)| {
             let Readiness::Fetching { trouble } = &shelved.readiness else {
                 return None;
             };
@@ -120,16 +120,16 @@ impl Keeper {
 
     /// Makes the shelf hold what is wanted: at once what is loaded, then what is on disk.
     async fn reshelve(&mut self, wanted: &Wanted) {
-        self.loaded.retain(|id, (plugin, _)| {
+        self.found.retain(|id, (plugin, _)| {
             let still = wanted.plugins.get(id);
             still.is_some_and(|(new, _)| new.digest == plugin.digest && new.kind == plugin.kind)
         });
         let mut unknown = Vec::new();
-        let old = Arc::clone(&self.shelf.borrow());
-        let mut shelf = Shelf::default();
+        let old = Arc::clone(&self.loaded.borrow());
+        let mut loaded = LoadedPlugins::default();
         for (id, (plugin, settings)) in &wanted.plugins {
             let before = old.plugins.get(id).filter(|old| old.plugin == *plugin);
-            let readiness = match (self.loaded.get(id), before.map(|old| &old.readiness)) {
+            let readiness = match (self.found.get(id), before.map(|old| &old.readiness)) {
                 (Some((_, code)), before) => {
                     Readiness::Ready(self.configure(id, plugin, code, settings, before))
                 }
@@ -144,13 +144,13 @@ impl Keeper {
                 }
             };
             let plugin = Arc::clone(plugin);
-            shelf
+            loaded
                 .plugins
-                .insert(id.clone(), Shelved { plugin, readiness });
+                .insert(id.clone(), LoadedPlugin { plugin, readiness });
         }
-        let digests: BTreeSet<_> = shelf.digests().collect();
+        let digests: BTreeSet<_> = loaded.digests().collect();
         let empty = digests.is_empty();
-        self.shelf.send_replace(Arc::new(shelf));
+        self.loaded.send_replace(Arc::new(loaded));
         if empty {
             // Nothing keeps the engine but what still calls it.
             self.engine = None;
@@ -175,8 +175,8 @@ impl Keeper {
                 let settings = wanted.plugins.get(id).map(|(_, settings)| settings.clone());
                 let settings = settings.unwrap_or_default();
                 let configured = self.configure(id, plugin, &code, &settings, None);
-                self.loaded.insert(id.clone(), (Arc::clone(plugin), code));
-                tracing::info!(plugin = %id, digest = %plugin.digest, "plugin loaded");
+                self.found.insert(id.clone(), (Arc::clone(plugin), code));
+                tracing::info!(plugin = %id, digest = %plugin.digest, "plugin found");
                 Readiness::Ready(configured)
             }
             Ok(Loaded::Absent) => Readiness::Fetching {
@@ -196,10 +196,10 @@ impl Keeper {
     }
 
     fn put(&self, id: &PluginId, plugin: &Arc<Plugin>, readiness: Readiness) {
-        self.shelf.send_modify(|shelf| {
+        self.loaded.send_modify(|loaded| {
             let plugin = Arc::clone(plugin);
-            let shelved = Shelved { plugin, readiness };
-            Arc::make_mut(shelf).plugins.insert(id.clone(), shelved);
+            let shelved = LoadedPlugin { plugin, readiness };
+            Arc::make_mut(loaded).plugins.insert(id.clone(), shelved);
         });
     }
 

@@ -11,18 +11,25 @@ use palisade_netfilter::{
     nflog::Log,
     queue::{Queue, QueueConfig},
 };
-use palisade_node::{audit::sink::Directory, report::report};
+use palisade_node::{observe::report::report, plugins::audit::sink::Directory};
 use palisade_proto::v1::Condition;
 use palisade_ruleset::plugins::{AUDIT_GROUP, QUEUE_BASE};
 use std::path::Path;
 
 /// What the control plane is told of this node.
 fn told(daemon: &Daemon, state: &Path) -> Vec<Condition> {
-    let seen = daemon.running.reconciler.seen().borrow().clone();
-    let shelf = daemon.crew.shelf.borrow().clone();
-    let unbound = &daemon.running.plugged.unbound;
-    let failing = &daemon.running.plugged.failing;
-    report(&seen, &shelf, &Directory::new(state), failing, unbound).conditions
+    let observed = daemon.running.reconciler.observed().borrow().clone();
+    let loaded = daemon.supervisor.loaded.borrow().clone();
+    let bind_failures = &daemon.running.feed.bind_failures;
+    let failing = &daemon.running.feed.failing;
+    report(
+        &observed,
+        &loaded,
+        &Directory::new(state),
+        failing,
+        bind_failures,
+    )
+    .conditions
 }
 
 /// Type and number of each condition that says that somebody else has one.

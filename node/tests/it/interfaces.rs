@@ -6,11 +6,11 @@ use crate::{
 };
 use palisade_netfilter::Netfilter;
 use palisade_node::{
-    interfaces::{Interfaces, watch_interfaces},
-    machine::{environment, follow},
+    enforce::interfaces::{Interfaces, watch_interfaces},
+    enforce::machine::{environment, follow},
+    enforce::transaction::Outcome,
+    enforce::{self, Observed, Reconciler},
     metrics::Metrics,
-    reconcile::{self, Reconciler, Seen},
-    session::Outcome,
 };
 use palisade_policy::{
     endpoint::{Endpoint, InterfaceMatch},
@@ -71,7 +71,7 @@ impl Daemon {
         let interfaces = watch_interfaces().await.expect("readable");
         let (sender, control_plane) = watch::channel(Vec::new());
         let now = environment(&interfaces, &control_plane);
-        let running = reconcile::start(dir.path(), now, Metrics::default())
+        let running = enforce::start(dir.path(), now, Metrics::default())
             .await
             .expect("started");
         let reconciler = running.reconciler;
@@ -90,17 +90,17 @@ impl Daemon {
 
     /// Waits until the machine, as it is read, is taken into account, and what is reported fits; then compares the kernel
     /// with what is asked for, whole: nothing is missing, nothing is left over.
-    async fn until(&self, fits: impl Fn(&Seen) -> bool) -> Seen {
+    async fn until(&self, fits: impl Fn(&Observed) -> bool) -> Observed {
         let begun = Instant::now();
-        let mut seen = self.reconciler.seen();
+        let mut observed = self.reconciler.observed();
         let at = position(&self.view, 1);
         loop {
             let now = machine().await;
-            let told = seen.borrow_and_update().clone();
+            let told = observed.borrow_and_update().clone();
             let actual = Netfilter::open().expect("a socket").read().expect("read");
             // A carrier comes some time after its link is up: the machine must have stood still meanwhile.
             if told.environment.interfaces == now && fits(&told) && machine().await == now {
-                assert_eq!(self.reconciler.standing().borrow().enforced, Some(at));
+                assert_eq!(self.reconciler.positions().borrow().enforced, Some(at));
                 let environment = Environment {
                     interfaces: now,
                     control_plane: Vec::new(),
@@ -113,17 +113,17 @@ impl Daemon {
             let left = DEADLINE.saturating_sub(begun.elapsed());
             assert!(!left.is_zero(), "still {told:?}");
             // What is reported changes with the machine, or is looked at again soon.
-            let _ = tokio::time::timeout(left.min(LOOK), seen.changed()).await;
+            let _ = tokio::time::timeout(left.min(LOOK), observed.changed()).await;
         }
     }
 
-    async fn converges(&self) -> Seen {
+    async fn converges(&self) -> Observed {
         self.until(|_| true).await
     }
 
     /// Waits until an endpoint is in this state.
-    async fn becomes(&self, id: &str, wanted: EndpointState) -> Seen {
-        self.until(|seen| *state(seen, id) == wanted).await
+    async fn becomes(&self, id: &str, wanted: EndpointState) -> Observed {
+        self.until(|observed| *state(observed, id) == wanted).await
     }
 
     async fn stop(self) {
@@ -146,12 +146,12 @@ fn run<F: Future<Output = ()>>(test: impl FnOnce() -> F + Send + 'static) {
     });
 }
 
-fn state<'a>(seen: &'a Seen, id: &str) -> &'a EndpointState {
-    &seen.endpoints[&EndpointId::new(id)].state
+fn state<'a>(observed: &'a Observed, id: &str) -> &'a EndpointState {
+    &observed.endpoints[&EndpointId::new(id)].state
 }
 
-fn governs(seen: &Seen, id: &str) -> Vec<String> {
-    let status = &seen.endpoints[&EndpointId::new(id)];
+fn governs(observed: &Observed, id: &str) -> Vec<String> {
+    let status = &observed.endpoints[&EndpointId::new(id)];
     status.interfaces.iter().map(ToString::to_string).collect()
 }
 
@@ -165,13 +165,13 @@ fn an_endpoint_follows_its_name_not_its_interface_when_that_is_renamed() {
         ]))
         .await;
         let absent = |name: &str| EndpointState::Error(Idle::Absent(name.into()));
-        let seen = daemon.becomes("hep/a", EndpointState::Up).await;
-        assert_eq!(*state(&seen, "hep/b"), absent("ev7"));
+        let observed = daemon.becomes("hep/a", EndpointState::Up).await;
+        assert_eq!(*state(&observed, "hep/b"), absent("ev7"));
         // The index stays the same.
         ip("link set ev0 down\nlink set ev0 name ev7\nlink set ev7 up\n");
-        let seen = daemon.becomes("hep/b", EndpointState::Up).await;
-        assert_eq!(*state(&seen, "hep/a"), absent("ev0"));
-        assert_eq!(governs(&seen, "hep/b"), ["ev7"]);
+        let observed = daemon.becomes("hep/b", EndpointState::Up).await;
+        assert_eq!(*state(&observed, "hep/a"), absent("ev0"));
+        assert_eq!(governs(&observed, "hep/b"), ["ev7"]);
         ip("link set ev1 down\n");
         daemon.becomes("hep/b", EndpointState::Down).await;
         ip("link del ev7\n");
@@ -189,20 +189,20 @@ fn an_address_that_moves_takes_its_endpoint_along_and_the_next_one_takes_over() 
             ("hep/b", Some("ev0"), &[]),
         ]))
         .await;
-        let seen = daemon.converges().await;
-        assert_eq!(governs(&seen, "hep/a"), ["ev0"]);
+        let observed = daemon.converges().await;
+        assert_eq!(governs(&observed, "hep/a"), ["ev0"]);
         assert_eq!(
-            *state(&seen, "hep/b"),
+            *state(&observed, "hep/b"),
             EndpointState::Error(Idle::Outranked("hep/a".into()))
         );
         ip("addr del 10.9.0.1/24 dev ev0\naddr add 10.9.0.1/24 dev ev1\n");
-        let seen = daemon.converges().await;
-        assert_eq!(governs(&seen, "hep/a"), ["ev1"]);
-        assert_eq!(governs(&seen, "hep/b"), ["ev0"]);
+        let observed = daemon.converges().await;
+        assert_eq!(governs(&observed, "hep/a"), ["ev1"]);
+        assert_eq!(governs(&observed, "hep/b"), ["ev0"]);
         ip("addr del 10.9.0.1/24 dev ev1\n");
-        let seen = daemon.converges().await;
+        let observed = daemon.converges().await;
         assert_eq!(
-            *state(&seen, "hep/a"),
+            *state(&observed, "hep/a"),
             EndpointState::Error(Idle::NoAddress)
         );
         daemon.stop().await;
@@ -216,9 +216,9 @@ fn expected_addresses_that_selectors_would_miss_are_a_condition_until_they_agree
         let daemon = Daemon::start(endpoints(&[("hep/a", Some("ev0"), &["10.9.0.1"])])).await;
         assert!(daemon.converges().await.conditions.is_empty());
         ip("addr add 10.9.0.2/24 dev ev0\n");
-        let seen = daemon.converges().await;
-        let [condition] = &seen.conditions[..] else {
-            panic!("{:?}", seen.conditions);
+        let observed = daemon.converges().await;
+        let [condition] = &observed.conditions[..] else {
+            panic!("{:?}", observed.conditions);
         };
         assert_eq!(condition.kind, "AddressMismatch");
         assert!(condition.message.contains("hep/a"), "{condition:?}");
@@ -324,16 +324,16 @@ fn after_a_thousand_interface_events_everything_is_as_asked_for() {
                 .await
                 .expect("done");
         }
-        let seen = daemon.converges().await;
-        let left = seen.environment.interfaces.keys();
+        let observed = daemon.converges().await;
+        let left = observed.environment.interfaces.keys();
         let gone: String = left
             .filter(|name| name.as_str().starts_with("peer"))
             .map(|name| format!("link del {name}\n"))
             .collect();
         ip(&gone);
-        let seen = daemon.converges().await;
-        assert_eq!(seen.environment.interfaces.len(), 1, "lo alone is left");
-        assert!(!seen.conditions.iter().any(|c| c.kind == "Degraded"));
+        let observed = daemon.converges().await;
+        assert_eq!(observed.environment.interfaces.len(), 1, "lo alone is left");
+        assert!(!observed.conditions.iter().any(|c| c.kind == "Degraded"));
         daemon.stop().await;
     });
 }

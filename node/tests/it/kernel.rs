@@ -4,8 +4,8 @@ use crate::namespace::{in_namespace, nft};
 use crate::view::{beyond_the_kernel, machine, position, transaction, view};
 use palisade_netfilter::Netfilter;
 use palisade_node::{
-    reconcile::{self, Enforcer},
-    session::code,
+    enforce::transaction::code,
+    enforce::{self, Enforcer},
 };
 use palisade_policy::item::{ItemId, ItemKind};
 
@@ -25,7 +25,7 @@ fn a_saved_view_is_enforced_without_a_control_plane_and_adopted_at_restart() {
         // A reboot.
         nft(&["flush", "ruleset"]);
         let mut enforcer = start();
-        assert_eq!(enforcer.standing().enforced, Some(position(&a, 1)));
+        assert_eq!(enforcer.positions().enforced, Some(position(&a, 1)));
         let listed = nft(&["list", "ruleset"]);
         assert!(listed.contains("table inet palisade"), "{listed}");
         let generation = enforcer.kernel().generation().expect("asked");
@@ -33,13 +33,13 @@ fn a_saved_view_is_enforced_without_a_control_plane_and_adopted_at_restart() {
 
         // A restart: the kernel is read, and nothing written.
         let mut enforcer = start();
-        assert_eq!(enforcer.standing().enforced, Some(position(&a, 1)));
+        assert_eq!(enforcer.positions().enforced, Some(position(&a, 1)));
         assert_eq!(enforcer.kernel().generation().expect("asked"), generation);
         assert_eq!(nft(&["list", "ruleset"]), listed);
 
-        assert!(reconcile::uninstall(enforcer.kernel()).expect("removed"));
+        assert!(enforce::uninstall(enforcer.kernel()).expect("removed"));
         assert_eq!(nft(&["list", "ruleset"]), "");
-        assert!(!reconcile::uninstall(enforcer.kernel()).expect("nothing there"));
+        assert!(!enforce::uninstall(enforcer.kernel()).expect("nothing there"));
     });
 }
 
@@ -106,7 +106,7 @@ fn what_the_kernel_itself_refuses_is_named_and_the_last_good_view_stays() {
         assert_eq!(rejection.code, code::INVALID_ARGUMENT);
         let blamed: Vec<_> = rejection.items.iter().map(|(item, _)| item).collect();
         assert_eq!(blamed, [&ItemId::new(ItemKind::Policy, "gnp/p8080")]);
-        assert_eq!(enforcer.standing().enforced, Some(position(&good, 1)));
+        assert_eq!(enforcer.positions().enforced, Some(position(&good, 1)));
         assert!(!enforcer.is_troubled());
         assert_eq!(nft(&["list", "ruleset"]), listed);
 
@@ -114,7 +114,7 @@ fn what_the_kernel_itself_refuses_is_named_and_the_last_good_view_stays() {
         enforcer
             .transact(transaction(Some(&good), &more, 2))
             .expect("taken");
-        assert_eq!(enforcer.standing().enforced, Some(position(&more, 2)));
+        assert_eq!(enforcer.positions().enforced, Some(position(&more, 2)));
         assert!(!enforcer.repair("nobody"), "read back whole, it is desired");
     });
 }
@@ -132,7 +132,7 @@ fn a_first_view_that_the_kernel_refuses_leaves_no_table() {
             .expect_err("refused");
         let blamed: Vec<_> = rejection.items.iter().map(|(item, _)| item).collect();
         assert_eq!(blamed, [&ItemId::new(ItemKind::Policy, "gnp/p8080")]);
-        assert_eq!(enforcer.standing(), Default::default());
+        assert_eq!(enforcer.positions(), Default::default());
         assert_eq!(nft(&["list", "ruleset"]), "");
     });
 }

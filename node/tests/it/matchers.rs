@@ -7,8 +7,8 @@ use crate::{
     view::{position, transaction, view},
 };
 use palisade_node::{
-    audit::sink::Directory, crew, metrics::Metrics, plugins::shelf::Readiness, reconcile,
-    session::Outcome,
+    enforce, enforce::transaction::Outcome, metrics::Metrics, plugins::audit::sink::Directory,
+    plugins::loaded::Readiness, plugins::supervisor,
 };
 use palisade_policy::{
     class::{ClassTier, Direction, PolicyList, TierDefault},
@@ -179,23 +179,22 @@ pub(crate) fn machine() -> Environment {
 
 /// A daemon without a control plane.
 pub(crate) struct Daemon {
-    pub(crate) running: reconcile::Running,
-    pub(crate) crew: crew::Running,
+    pub(crate) running: enforce::Running,
+    pub(crate) supervisor: supervisor::Running,
 }
 
 impl Daemon {
     pub(crate) async fn start(state: &Path) -> Self {
         let metrics = Metrics::default();
-        let running = reconcile::start(state, machine(), metrics.clone())
+        let running = enforce::start(state, machine(), metrics.clone())
             .await
             .expect("started");
-        let crew = crew::start(
-            state,
-            Directory::new(state),
-            running.plugged.clone(),
-            metrics,
-        );
-        Self { running, crew }
+        let supervisor =
+            supervisor::start(state, Directory::new(state), running.feed.clone(), metrics);
+        Self {
+            running,
+            supervisor,
+        }
     }
 
     pub(crate) async fn apply(&self, from: Option<&View>, to: &View, revision: u64) {
@@ -203,23 +202,27 @@ impl Daemon {
         let outcome = self.running.reconciler.apply(transaction, Instant::now());
         let outcome = outcome.await;
         assert!(matches!(outcome, Outcome::Applied { .. }), "{outcome:?}");
-        let enforced = self.running.reconciler.standing().borrow().enforced;
+        let enforced = self.running.reconciler.positions().borrow().enforced;
         assert_eq!(enforced, Some(position(to, revision)));
     }
 
     pub(crate) async fn plugins_ready(&self, count: usize) {
-        let mut shelf = self.crew.shelf.clone();
-        let ready = shelf.wait_for(|shelf| {
-            let ready = shelf.plugins.values();
+        let mut loaded = self.supervisor.loaded.clone();
+        let ready = loaded.wait_for(|loaded| {
+            let ready = loaded.plugins.values();
             let ready = ready.filter(|one| matches!(one.readiness, Readiness::Ready(_)));
             ready.count() == count
         });
         let waited = tokio::time::timeout(Duration::from_secs(120), ready).await;
-        assert!(waited.is_ok(), "{:?}", self.crew.shelf.borrow().plugins);
+        assert!(
+            waited.is_ok(),
+            "{:?}",
+            self.supervisor.loaded.borrow().plugins
+        );
     }
 
     pub(crate) async fn stop(self) {
-        self.crew.stop().await;
+        self.supervisor.stop().await;
         self.running.reconciler.stop().await;
     }
 }
@@ -405,7 +408,7 @@ fn failure_policies_hold_for_a_plugin_that_is_refused_or_missing_until_it_comes(
         the_other_plugin_is_well("missing");
 
         let (channel, _) = serve(bytes("misbehave")).await;
-        daemon.crew.channel.send_replace(Some(channel));
+        daemon.supervisor.channel.send_replace(Some(channel));
         daemon.plugins_ready(2).await;
         // Its answer: it does not match.
         for (port, _, action, _) in POLICIES {

@@ -2,7 +2,7 @@
 
 use crate::view::{machine, position, transaction, view};
 use palisade_netfilter::{CommitError, Failure, Mismatch, ReadError};
-use palisade_node::reconcile::{Enforcer, Kernel};
+use palisade_node::enforce::{Enforcer, Kernel};
 use palisade_policy::{
     ids::RuleId,
     item::{ItemId, ItemKind},
@@ -126,7 +126,7 @@ fn queues(plan: &Plan) -> bool {
 
 /// Kinds and reasons of what people are told.
 fn told(enforcer: &Enforcer<Model>) -> Vec<(&'static str, &'static str)> {
-    let conditions = enforcer.seen().conditions;
+    let conditions = enforcer.observed().conditions;
     let kinds = conditions.iter().map(|told| (told.kind, told.reason));
     kinds.collect()
 }
@@ -159,7 +159,7 @@ fn without_a_view_nothing_is_written() {
     enforcer.set_environment(Default::default());
     enforcer.repair("nft");
     assert_eq!(kernel.commits(), 0);
-    assert_eq!(enforcer.standing().enforced, None);
+    assert_eq!(enforcer.positions().enforced, None);
 }
 
 #[test]
@@ -186,14 +186,14 @@ fn snapshot_and_deltas_are_enforced_kept_and_adopted_without_a_write() {
     drop(enforcer);
 
     let enforcer = kernel.start(dir.path());
-    assert_eq!(enforcer.standing().enforced, Some(position(&c, 3)));
+    assert_eq!(enforcer.positions().enforced, Some(position(&c, 3)));
     assert_eq!(kernel.commits(), 4, "adopted");
     drop(enforcer);
 
     // A reboot: the kernel is empty, one transaction brings all of it back.
     kernel.0.borrow_mut().ruleset = Ruleset::default();
     let enforcer = kernel.start(dir.path());
-    assert_eq!(enforcer.standing().enforced, Some(position(&c, 3)));
+    assert_eq!(enforcer.positions().enforced, Some(position(&c, 3)));
     assert!(kernel.enforces(&c, 3));
     assert_eq!(kernel.commits(), 5);
 }
@@ -226,7 +226,7 @@ fn a_kernel_that_cannot_queue_takes_rules_that_ask_and_people_are_told_until_it_
     assert_eq!(told(&enforcer), [("PluginsUnavailable", "NoQueue")]);
     let (at, cache) = (position(&a, 1), &mut LowerCache::new());
     assert!(holds(lower_without_queue(&a, &machine(), Some(&at), cache)));
-    assert!(!*enforcer.plugged().asked().borrow());
+    assert!(!*enforcer.feed().asked().borrow());
     enforcer.look_for_queue();
     assert_eq!(told(&enforcer), [("PluginsUnavailable", "NoQueue")]);
     assert_eq!(kernel.commits(), 1);
@@ -238,7 +238,7 @@ fn a_kernel_that_cannot_queue_takes_rules_that_ask_and_people_are_told_until_it_
     assert!(!enforcer.misses_queue());
     assert_eq!(told(&enforcer), []);
     assert!(kernel.enforces(&a, 1));
-    assert!(*enforcer.plugged().asked().borrow());
+    assert!(*enforcer.feed().asked().borrow());
 }
 
 #[test]
@@ -256,7 +256,7 @@ fn a_kernel_that_no_longer_queues_is_noticed_when_it_refuses_and_is_not_the_view
     assert!(enforcer.repair("nft"));
     let without = ("PluginsUnavailable", "NoQueue");
     assert_eq!(told(&enforcer), [("ForeignChange", "Repaired"), without]);
-    assert_eq!(enforcer.standing().enforced, Some(position(&a, 1)));
+    assert_eq!(enforcer.positions().enforced, Some(position(&a, 1)));
 
     // The same, met by a transaction before anybody heard of it.
     enforcer.forget_foreign();
@@ -269,7 +269,7 @@ fn a_kernel_that_no_longer_queues_is_noticed_when_it_refuses_and_is_not_the_view
         .transact(transaction(Some(&a), &b, 2))
         .expect("taken");
     assert_eq!(told(&enforcer), [without]);
-    assert_eq!(enforcer.standing().enforced, Some(position(&b, 2)));
+    assert_eq!(enforcer.positions().enforced, Some(position(&b, 2)));
 }
 
 #[test]
@@ -280,10 +280,10 @@ fn a_newer_revision_of_the_same_view_writes_nothing_now_or_at_restart() {
     enforcer.transact(transaction(None, &a, 1)).expect("taken");
     enforcer.unchanged(position(&a, 9));
     enforcer.settle();
-    assert_eq!(enforcer.standing().enforced, Some(position(&a, 9)));
+    assert_eq!(enforcer.positions().enforced, Some(position(&a, 9)));
     drop(enforcer);
     let enforcer = kernel.start(dir.path());
-    assert_eq!(enforcer.standing().enforced, Some(position(&a, 9)));
+    assert_eq!(enforcer.positions().enforced, Some(position(&a, 9)));
     assert_eq!(kernel.commits(), 1);
 }
 
@@ -306,7 +306,7 @@ fn a_ruleset_the_kernel_refuses_names_the_policy_and_leaves_the_last_good_one() 
         .collect();
     assert_eq!(blamed, [ItemId::new(ItemKind::Policy, "gnp/p443")]);
     assert!(kernel.enforces(&good, 1));
-    assert_eq!(enforcer.standing().enforced, Some(position(&good, 1)));
+    assert_eq!(enforcer.positions().enforced, Some(position(&good, 1)));
     assert!(!enforcer.is_troubled());
 
     // Without the culprit the rest goes through, and the refused change is not on disk.
@@ -316,7 +316,7 @@ fn a_ruleset_the_kernel_refuses_names_the_policy_and_leaves_the_last_good_one() 
         .expect("taken");
     drop(enforcer);
     let enforcer = kernel.start(dir.path());
-    assert_eq!(enforcer.standing().enforced, Some(position(&rest, 2)));
+    assert_eq!(enforcer.positions().enforced, Some(position(&rest, 2)));
 }
 
 #[test]
@@ -329,10 +329,10 @@ fn a_first_view_that_is_refused_leaves_nothing_held() {
         .transact(transaction(None, &bad, 1))
         .expect_err("refused");
     assert!(!rejection.items.is_empty());
-    assert_eq!(enforcer.standing(), Default::default());
+    assert_eq!(enforcer.positions(), Default::default());
     assert_eq!(kernel.0.borrow().ruleset, Ruleset::default());
     drop(enforcer);
-    assert_eq!(kernel.start(dir.path()).standing(), Default::default());
+    assert_eq!(kernel.start(dir.path()).positions(), Default::default());
 }
 
 #[test]
@@ -381,7 +381,7 @@ fn a_foreign_flush_is_repaired_and_does_not_fail_the_next_change() {
     kernel.0.borrow_mut().ruleset = Ruleset::default();
     assert!(enforcer.repair("nft (pid 5)"));
     assert!(kernel.enforces(&a, 1));
-    assert_eq!(enforcer.seen().conditions[0].kind, "ForeignChange");
+    assert_eq!(enforcer.observed().conditions[0].kind, "ForeignChange");
     assert!(!enforcer.repair("nft (pid 5)"), "nothing left to repair");
 
     // The same, with a change of members before the notification was heard.
@@ -402,7 +402,7 @@ fn a_repair_that_the_kernel_refuses_is_said_and_made_good_later() {
     kernel.0.borrow_mut().ruleset = Ruleset::default();
     assert!(enforcer.repair("nft"));
     assert!(enforcer.is_troubled());
-    assert_eq!(enforcer.standing().enforced, None);
+    assert_eq!(enforcer.positions().enforced, None);
     kernel.0.borrow_mut().refuses = None;
     enforcer.settle();
     assert!(!enforcer.is_troubled());
@@ -459,10 +459,10 @@ fn killed_right_after_any_commit_a_restart_converges_on_what_the_kernel_has() {
         whole += usize::from(enforced.is_some());
         let commits = kernel.commits();
         let mut enforcer = kernel.start(dir.path());
-        let standing = enforcer.standing().enforced.expect("a view is enforced");
+        let positions = enforcer.positions().enforced.expect("a view is enforced");
         let (revision, held) = (1..)
             .zip(&views)
-            .find(|(revision, view)| position(view, *revision) == standing)
+            .find(|(revision, view)| position(view, *revision) == positions)
             .expect("one of ours");
         assert!(kernel.enforces(held, revision));
         if let Some((there, _)) = enforced {

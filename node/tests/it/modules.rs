@@ -8,9 +8,9 @@ use crate::{
 };
 use palisade_netfilter::{CommitError, Mismatch, Netfilter, ReadError};
 use palisade_node::{
+    enforce::transaction::Outcome,
+    enforce::{Kernel, Observed, start_on},
     metrics::Metrics,
-    reconcile::{Kernel, Seen, start_on},
-    session::Outcome,
 };
 use palisade_ruleset::{ir::Ruleset, plan::Plan};
 use std::{
@@ -49,8 +49,8 @@ impl Kernel for Unequipped {
     }
 }
 
-fn cannot_queue(seen: &Seen) -> bool {
-    let mut conditions = seen.conditions.iter();
+fn cannot_queue(observed: &Observed) -> bool {
+    let mut conditions = observed.conditions.iter();
     conditions.any(|told| (told.kind, told.reason) == ("PluginsUnavailable", "NoQueue"))
 }
 
@@ -87,12 +87,12 @@ fn once_the_kernel_can_queue_rules_ask_and_the_condition_is_gone_without_a_chang
                 .apply(transaction(None, &view, 1), Instant::now());
             let outcome = applied.await;
             assert!(matches!(outcome, Outcome::Applied { .. }), "{outcome:?}");
-            let mut seen = running.reconciler.seen();
-            assert!(cannot_queue(&seen.borrow_and_update()));
+            let mut observed = running.reconciler.observed();
+            assert!(cannot_queue(&observed.borrow_and_update()));
             assert!(!queues());
 
             loaded.store(true, Ordering::Relaxed);
-            let gone = seen.wait_for(|seen| !cannot_queue(seen));
+            let gone = observed.wait_for(|observed| !cannot_queue(observed));
             let gone = tokio::time::timeout(Duration::from_secs(60), gone).await;
             assert!(gone.is_ok(), "still said");
             assert!(queues());

@@ -6,20 +6,20 @@ use crate::{
     view::view,
 };
 use palisade_node::{
-    audit::{
+    enforce::inventory,
+    metrics::Metrics,
+    plugins::audit::{
         Bus, Emit,
         flows::{Outbox, records},
         sink::{Directory, Failing},
         thread::Audit,
     },
-    inventory,
-    metrics::Metrics,
+    plugins::bind_failures::BindFailures,
     plugins::{
         Wanted,
         keeper::Keeper,
-        shelf::{Readiness, Shelf},
+        loaded::{LoadedPlugins, Readiness},
     },
-    unbound::Unbound,
     wake::Wake,
 };
 use palisade_policy::{
@@ -121,7 +121,7 @@ pub(crate) async fn serve(bytes: Vec<u8>) -> (Channel, Arc<Mutex<Vec<u64>>>) {
 struct Kept {
     wanted: watch::Sender<Arc<Wanted>>,
     channel: watch::Sender<Option<Channel>>,
-    shelf: watch::Receiver<Arc<Shelf>>,
+    loaded: watch::Receiver<Arc<LoadedPlugins>>,
 }
 
 fn keeper(state: &Path, view: &View) -> Kept {
@@ -131,27 +131,31 @@ fn keeper(state: &Path, view: &View) -> Kept {
         let none = palisade_plugin_host::Isolated;
         Arc::new(none) as Arc<dyn palisade_plugin_host::Surroundings>
     });
-    let (keeper, shelf) = Keeper::new(&state.join("plugins"), around, wants, connected);
+    let (keeper, loaded) = Keeper::new(&state.join("plugins"), around, wants, connected);
     tokio::spawn(keeper.run());
     Kept {
         wanted,
         channel,
-        shelf,
+        loaded,
     }
 }
 
 impl Kept {
-    async fn until(&mut self, what: &str, holds: impl FnMut(&Arc<Shelf>) -> bool) -> Arc<Shelf> {
-        let found = tokio::time::timeout(Duration::from_secs(120), self.shelf.wait_for(holds));
+    async fn until(
+        &mut self,
+        what: &str,
+        holds: impl FnMut(&Arc<LoadedPlugins>) -> bool,
+    ) -> Arc<LoadedPlugins> {
+        let found = tokio::time::timeout(Duration::from_secs(120), self.loaded.wait_for(holds));
         match found.await {
-            Ok(Ok(shelf)) => Arc::clone(&shelf),
+            Ok(Ok(loaded)) => Arc::clone(&loaded),
             _ => panic!("not {what} in time"),
         }
     }
 }
 
-fn is_ready(shelf: &Shelf, id: &str) -> bool {
-    let shelved = shelf.plugins.get(&PluginId::from(id));
+fn is_ready(loaded: &LoadedPlugins, id: &str) -> bool {
+    let shelved = loaded.plugins.get(&PluginId::from(id));
     shelved.is_some_and(|shelved| matches!(shelved.readiness, Readiness::Ready(_)))
 }
 
@@ -170,19 +174,19 @@ async fn a_plugin_is_fetched_where_it_broke_off_and_found_on_disk_later() {
     let reads = auditor(&code, "keep", &state.path().join("log"));
     let view = naming(&[("plugin/reads", reads)]);
     let mut kept = keeper(state.path(), &view);
-    kept.until("missing", |shelf| !shelf.plugins.is_empty())
+    kept.until("missing", |loaded| !loaded.plugins.is_empty())
         .await;
-    assert!(!is_ready(&kept.shelf.borrow(), "plugin/reads"));
+    assert!(!is_ready(&kept.loaded.borrow(), "plugin/reads"));
 
     let (channel, offsets) = serve(code).await;
     kept.channel.send_replace(Some(channel));
-    kept.until("fetched", |shelf| is_ready(shelf, "plugin/reads"))
+    kept.until("fetched", |loaded| is_ready(loaded, "plugin/reads"))
         .await;
     assert_eq!(*offsets.lock().expect("whole"), [0, 3 * 4096]);
 
     let mut again = keeper(state.path(), &view);
     again
-        .until("found", |shelf| is_ready(shelf, "plugin/reads"))
+        .until("found", |loaded| is_ready(loaded, "plugin/reads"))
         .await;
     assert_eq!(
         offsets.lock().expect("whole").len(),
@@ -191,7 +195,9 @@ async fn a_plugin_is_fetched_where_it_broke_off_and_found_on_disk_later() {
     );
 
     again.wanted.send_replace(Arc::default());
-    again.until("gone", |shelf| shelf.plugins.is_empty()).await;
+    again
+        .until("gone", |loaded| loaded.plugins.is_empty())
+        .await;
 }
 
 #[tokio::test]
@@ -203,8 +209,8 @@ async fn altered_bytes_are_not_run_and_a_plugin_of_another_kind_is_refused() {
     keep(state.path(), &code);
     let view = naming(&[("plugin/judges", judges)]);
     let mut kept = keeper(state.path(), &view);
-    let refused = |shelf: &Arc<Shelf>| {
-        let mut plugins = shelf.plugins.values();
+    let refused = |loaded: &Arc<LoadedPlugins>| {
+        let mut plugins = loaded.plugins.values();
         plugins.any(|shelved| matches!(shelved.readiness, Readiness::Refused { .. }))
     };
     kept.until("refused", refused).await;
@@ -220,15 +226,15 @@ async fn altered_bytes_are_not_run_and_a_plugin_of_another_kind_is_refused() {
     altered[last] ^= 1;
     std::fs::write(&blob, altered).expect("written");
     let mut kept = keeper(state.path(), &naming(&[("plugin/reads", reads)]));
-    let fetching = |shelf: &Arc<Shelf>| {
-        let mut plugins = shelf.plugins.values();
+    let fetching = |loaded: &Arc<LoadedPlugins>| {
+        let mut plugins = loaded.plugins.values();
         plugins.any(|shelved| matches!(shelved.readiness, Readiness::Fetching { .. }))
     };
-    kept.until("found out", |shelf| fetching(shelf) && !blob.exists())
+    kept.until("found out", |loaded| fetching(loaded) && !blob.exists())
         .await;
     let (channel, _) = serve(code).await;
     kept.channel.send_replace(Some(channel));
-    kept.until("fetched", |shelf| is_ready(shelf, "plugin/reads"))
+    kept.until("fetched", |loaded| is_ready(loaded, "plugin/reads"))
         .await;
 }
 
@@ -264,14 +270,14 @@ fn flood(deed: &'static str, check: impl FnOnce(Vec<FlowRecord>, u64, String) + 
 }
 
 /// The same plugins, before they are here.
-fn on_its_way(shelf: &Shelf) -> Shelf {
-    let mut shelf = shelf.clone();
-    for shelved in shelf.plugins.values_mut() {
+fn on_its_way(loaded: &LoadedPlugins) -> LoadedPlugins {
+    let mut loaded = loaded.clone();
+    for shelved in loaded.plugins.values_mut() {
         shelved.readiness = Readiness::Fetching {
             trouble: String::new(),
         };
     }
-    shelf
+    loaded
 }
 
 /// What the thread told of a flood that came before its auditor did, and what is in its auditor's file.
@@ -293,10 +299,10 @@ fn flooded(
             .expect("a runtime");
         let (flows, lost) = runtime.block_on(async {
             let mut kept = keeper(state.path(), &view);
-            kept.until("ready", |shelf| is_ready(shelf, "plugin/reads"))
+            kept.until("ready", |loaded| is_ready(loaded, "plugin/reads"))
                 .await;
-            let ready = Arc::clone(&kept.shelf.borrow());
-            let (shelf, shelved) = watch::channel(Arc::new(on_its_way(&ready)));
+            let ready = Arc::clone(&kept.loaded.borrow());
+            let (loaded, shelved) = watch::channel(Arc::new(on_its_way(&ready)));
             let (sender, mut receiver) = records();
             let (stop, stopped) = watch::channel(false);
             let bus = Bus::new(Wake::new().expect("a descriptor"));
@@ -306,11 +312,11 @@ fn flooded(
                 sinks: Directory::new(state.path()),
                 failing: Failing::default(),
                 emit: Emit::default(),
-                shelf: shelved,
+                loaded: shelved,
                 inventory: inventory::Shared::default(),
                 outbox: Outbox::new(sender),
                 metrics: Metrics::default(),
-                unbound: Unbound::default(),
+                bind_failures: BindFailures::default(),
                 stop: stopped,
             };
             let thread = std::thread::spawn(|| audit.run());
@@ -330,7 +336,7 @@ fn flooded(
                     client.send_to(b"denied", (address, 9)).expect("sent");
                 }
             }
-            shelf.send_replace(ready);
+            loaded.send_replace(ready);
             bus.wake().wake();
             let told = told(&mut receiver, 2 * packets).await;
             stop.send_replace(true);

@@ -4,8 +4,8 @@ use jiff::{SignedDuration, Timestamp};
 use palisade_identity::{Authority, ClientCertificates, Identity, Peer, PrivateKey, server_config};
 use palisade_node::{
     arguments::Server,
-    certificate::{Certificate, keep_renewed},
-    connect::connect,
+    link::certificate::{Certificate, keep_renewed},
+    link::connect::connect,
 };
 use palisade_proto::v1::{
     RenewCertificateRequest, RenewCertificateResponse,
@@ -37,7 +37,7 @@ const DEADLINE: Duration = Duration::from_secs(30);
 struct Plane {
     authority: Arc<Authority>,
     /// Serial numbers that clients have shown, in order; `refused` is a handshake that failed.
-    seen: watch::Sender<Vec<String>>,
+    observed: watch::Sender<Vec<String>>,
     /// Requests to be refused before one is served.
     unwilling: Arc<AtomicUsize>,
     last: Arc<Mutex<Option<Identity>>>,
@@ -80,7 +80,7 @@ impl Plane {
         let tls = server_config(&credentials, clients).expect("a TLS side");
         let plane = Self {
             authority: Arc::new(authority),
-            seen: watch::Sender::default(),
+            observed: watch::Sender::default(),
             unwilling: Arc::default(),
             last: Arc::default(),
         };
@@ -125,7 +125,8 @@ impl Plane {
     }
 
     fn note(&self, what: &str) {
-        self.seen.send_modify(|seen| seen.push(what.to_owned()));
+        self.observed
+            .send_modify(|observed| observed.push(what.to_owned()));
     }
 
     /// What an enrolment left: a certificate issued at `now` for `lifetime`, on disk.
@@ -177,7 +178,7 @@ async fn after_half_its_life_a_certificate_is_replaced_by_one_of_a_new_key() {
     assert_ne!(new.peer.serial, old.peer.serial);
     assert!(new.peer.not_after > old.peer.not_after);
     assert_eq!(
-        *plane.seen.borrow(),
+        *plane.observed.borrow(),
         std::slice::from_ref(&old.peer.serial),
         "asked for with the old one"
     );
@@ -199,7 +200,7 @@ async fn after_half_its_life_a_certificate_is_replaced_by_one_of_a_new_key() {
         .renew_certificate(request)
         .await
         .expect("served");
-    assert_eq!(plane.seen.borrow().last(), Some(&new.peer.serial));
+    assert_eq!(plane.observed.borrow().last(), Some(&new.peer.serial));
     keeping.abort();
 }
 
@@ -213,7 +214,7 @@ async fn a_renewal_that_fails_is_tried_again() {
     let keeping = tokio::spawn(keep_renewed(dir.path().into(), server, current));
     let new = renewed(&mut certificates).await;
     assert_ne!(new.peer.serial, old.peer.serial);
-    assert_eq!(plane.seen.borrow().len(), 2, "one in vain");
+    assert_eq!(plane.observed.borrow().len(), 2, "one in vain");
     keeping.abort();
 }
 
@@ -232,7 +233,7 @@ async fn a_certificate_that_is_young_is_left_alone() {
     let (current, mut others) = watch::channel(Arc::new(old));
     let beside = tokio::spawn(keep_renewed(other.path().into(), server, current));
     renewed(&mut others).await;
-    assert_eq!(*plane.seen.borrow(), [serial]);
+    assert_eq!(*plane.observed.borrow(), [serial]);
     assert!(!certificates.has_changed().expect("goes on"));
     certificates.mark_unchanged();
     keeping.abort();
@@ -248,8 +249,8 @@ async fn an_expired_certificate_is_refused_and_stays_until_the_node_is_enrolled_
     assert!(expired.has_expired());
     let (current, certificates) = watch::channel(Arc::new(expired.clone()));
     let keeping = tokio::spawn(keep_renewed(dir.path().into(), server, current));
-    let mut seen = plane.seen.subscribe();
-    let refused = seen.wait_for(|seen| seen.len() >= 2);
+    let mut observed = plane.observed.subscribe();
+    let refused = observed.wait_for(|observed| observed.len() >= 2);
     let refused = tokio::time::timeout(DEADLINE, refused).await;
     assert_eq!(
         *refused.expect("tried twice").expect("goes on"),

@@ -1,7 +1,7 @@
 //! Small views, and the transactions between them.
 
 use ipnet::IpNet;
-use palisade_node::session::Transaction;
+use palisade_node::enforce::transaction::Transaction;
 use palisade_policy::{
     class::{Class, ClassTier, Direction, EndpointKind, PolicyList, TierDefault},
     config::{DenyAction, EndpointToHostAction, Exemptions, NodeConfig},

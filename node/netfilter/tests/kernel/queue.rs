@@ -19,7 +19,7 @@ use palisade_ruleset::{
         Base, Chain, End, Expression, Hook, Key, LogTo, Rule, Ruleset, Set, SetName, Shape, Table,
         TableName, Verdict as Nft, names,
     },
-    plugins::Told,
+    plugins::LogAction,
 };
 use std::{
     collections::BTreeMap,
@@ -397,7 +397,7 @@ fn what_is_logged_is_delivered_or_counted_as_lost() {
         let id = RuleId(0x0123_4567_89ab_cdef);
         let [protocol, port] = udp(9);
         let log = Expression::Log {
-            prefix: Told::Deny.prefix(id),
+            prefix: LogAction::Deny.prefix(id),
             to: LogTo::Group(GROUP),
         };
         let logging = Rule::new(vec![
@@ -429,7 +429,7 @@ fn what_is_logged_is_delivered_or_counted_as_lost() {
         let mut drain = |log: &mut Log| {
             while log
                 .receive(|packet| {
-                    assert_eq!((packet.told, packet.hook), (Some((Told::Deny, id)), 3));
+                    assert_eq!((packet.told, packet.hook), (Some((LogAction::Deny, id)), 3));
                     assert!(packet.payload.len() <= 96 && packet.output.is_some());
                     *families.entry(packet.family).or_insert(0_u64) += 1;
                 })

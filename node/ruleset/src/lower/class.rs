@@ -2,7 +2,7 @@
 
 use super::{
     Lowering,
-    part::immutable,
+    fragment::immutable,
     rule,
     rule::{Allow, audit},
     sequence::cut,
@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     ir::{Expression, Rule, State, Verdict},
-    plugins::{Marks, Questions, Told},
+    plugins::{LogAction, Marks, Questions},
     stage::Dispatch,
 };
 use palisade_policy::{
@@ -108,7 +108,7 @@ impl Lowering<'_> {
     }
 
     pub(super) fn deny(&self, dispatch: Dispatch, id: RuleId) -> Rule {
-        let audit = self.audits.then(|| audit(Told::Deny, id));
+        let audit = self.audits.then(|| audit(LogAction::Deny, id));
         let denial = self.denial(dispatch);
         Rule::new(audit.into_iter().chain([denial]).collect()).of(id)
     }

@@ -2,7 +2,7 @@
 
 use super::{
     Lowering,
-    part::{immutable, nets_test},
+    fragment::{immutable, nets_test},
     rule,
 };
 use crate::{

@@ -14,7 +14,7 @@
 //!
 //! Tests are positive throughout: what cannot be loaded, as the port of a protocol without, is asked about.
 
-use super::{Lowering, Queueing, part::immutable, part::ports_test, rule};
+use super::{Lowering, Queueing, fragment::immutable, fragment::ports_test, rule};
 use crate::{
     ir::{ChainName, End, Expression, Key, Rule, Set, SetName, Shape, Verdict, names},
     plugins::{Alike, Question, Questions, has_matchers},

@@ -1,7 +1,7 @@
 //! A policy rule becomes nft rules: each one a conjunction, several where the rule has alternatives or both families.
 
 use super::{
-    part::{nets_test, ports_test},
+    fragment::{nets_test, ports_test},
     selector::{Selectors, Use},
 };
 use crate::{

@@ -1,6 +1,6 @@
 //! Nft rules in order, up to the first that ends every packet, and what they come to as a verdict.
 
-use super::part::{immutable, merge};
+use super::fragment::{immutable, merge};
 use crate::ir::{Expression, Rule, Table, Verdict};
 
 /// What becomes of a packet that no rule decided.

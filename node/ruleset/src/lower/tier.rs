@@ -5,7 +5,7 @@
 
 use super::{
     Lowering, PlainTier,
-    part::immutable,
+    fragment::immutable,
     rule::{Decided, Port},
     selector::{Selectors, Use},
     sequence::{Ending, cut},
@@ -23,7 +23,7 @@ mod index;
 mod maps;
 mod patch;
 
-pub(super) use bucket::{Bucket, Part};
+pub(super) use bucket::{Bucket, Fragment};
 use bucket::{Maker, Tail};
 use content::{At, Policies};
 pub(super) use content::{Terms, TierContent, TierPlace};
@@ -42,7 +42,7 @@ pub(super) struct LoweredTier {
     /// Where the class chain jumps to.
     chain: ChainName,
     /// That chain and what it needs, but for the maps of the index and what they lead to.
-    frame: Part,
+    frame: Fragment,
     body: Body,
 }
 
@@ -193,7 +193,7 @@ impl LoweredTier {
 
 // === impl Maker ===
 
-type Made = (Vec<NftRule>, Part, Body);
+type Made = (Vec<NftRule>, Fragment, Body);
 
 impl Maker<'_> {
     /// Rule by rule.
@@ -289,7 +289,7 @@ impl Maker<'_> {
         ending: &Ending,
     ) -> Result<Tail, ItemFault> {
         if lines.is_empty() {
-            return Ok(Tail::new(ending.clone(), Part::default()));
+            return Ok(Tail::new(ending.clone(), Fragment::default()));
         }
         let mut rules = Vec::new();
         self.lines(policies, lines, &mut rules)?;

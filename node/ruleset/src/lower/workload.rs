@@ -2,7 +2,7 @@
 
 use super::{
     Lowering, accept, exempt,
-    part::{immutable, nets_test},
+    fragment::{immutable, nets_test},
     rule,
     rule::audit,
 };
@@ -11,7 +11,7 @@ use crate::{
         ChainName, Element, End, Expression, IcmpTest, Key, Map, Rule, Set, SetName, Shape, Table,
         Value, Verdict,
     },
-    plugins::Told,
+    plugins::LogAction,
     stage::Dispatch,
 };
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
@@ -146,7 +146,7 @@ impl Lowering<'_> {
         }
         if self.view.config.endpoint_to_host_action == EndpointToHostAction::Drop {
             let id = rule_id::endpoint_to_host();
-            let log = self.audits.then(|| audit(Told::Deny, id));
+            let log = self.audits.then(|| audit(LogAction::Deny, id));
             let drop = Expression::Verdict(Verdict::Drop);
             rules.push(Rule::new(log.into_iter().chain([drop]).collect()).of(id));
         } else {

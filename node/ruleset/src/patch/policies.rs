@@ -42,7 +42,7 @@ pub(super) fn lower_policies(
     let touched = cache.patch(view, change.policies.iter())?;
     let (mut before, mut after) = (Ruleset::default(), Ruleset::default());
     for (name, table) in &actual.tables {
-        let mut cut = Cut {
+        let mut cut = Subgraph {
             of: *name,
             table,
             uses,
@@ -72,7 +72,7 @@ pub(super) fn lower_policies(
 }
 
 /// What a table is cut down to: what a change touches, before and after it.
-struct Cut<'a> {
+struct Subgraph<'a> {
     of: TableName,
     table: &'a Table,
     /// How often a name is named before the change.
@@ -86,7 +86,7 @@ struct Cut<'a> {
     after: Table,
 }
 
-impl Cut<'_> {
+impl Subgraph<'_> {
     /// Comes first, goes last: what is named again stays.
     fn elements(&mut self) -> Option<()> {
         let (of, touched) = (self.of, self.touched);

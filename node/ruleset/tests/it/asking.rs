@@ -23,7 +23,7 @@ use palisade_ruleset::{
     ir::{Element, Expression, Rule, Ruleset, SetName, TableName, Value, Verdict, names},
     lower::{LowerCache, Lowered, lower, lower_without_queue},
     lower_change,
-    plugins::{Alike, Asking, Marks, Told},
+    plugins::{Alike, Asking, LogAction, Marks},
 };
 use proptest::{
     collection::vec, prelude::*, sample::Index, strategy::ValueTree, test_runner::TestRunner,
@@ -101,9 +101,11 @@ fn told(said: &evaluate::Judgement, packet: &Packet) -> Vec<String> {
     let of = |step: &evaluate::Step| {
         let early = !begins || matches!(step.stage, Stage::UntrackedIn | Stage::UntrackedOut);
         match (&step.subject, &step.outcome) {
-            (Subject::Rule { id, .. }, Outcome::Accept) if !early => Some(Told::Allow.prefix(*id)),
-            (Subject::Rule { id, .. }, Outcome::Log { .. }) => Some(Told::Log.prefix(*id)),
-            (_, Outcome::Deny) => said.rule.map(|id| Told::Deny.prefix(id)),
+            (Subject::Rule { id, .. }, Outcome::Accept) if !early => {
+                Some(LogAction::Allow.prefix(*id))
+            }
+            (Subject::Rule { id, .. }, Outcome::Log { .. }) => Some(LogAction::Log.prefix(*id)),
+            (_, Outcome::Deny) => said.rule.map(|id| LogAction::Deny.prefix(id)),
             _ => None,
         }
     };

@@ -22,7 +22,7 @@ use palisade_policy::{
     rule::Family,
     rule_id,
 };
-use palisade_ruleset::plugins::{AUDIT_GROUP, Asking, Told};
+use palisade_ruleset::plugins::{AUDIT_GROUP, Asking, LogAction};
 use std::{
     sync::{
         Arc,
@@ -284,8 +284,8 @@ fn auditors_are_told_which_rule_decided() {
         network.inbound(flow, true);
         network.inbound(flow, true);
         network.inbound(Datagram::new(OUTSIDE6, HOST6, 53), true);
-        let denied = Some((Told::Deny, rule_id::tier_default(&"default".into())));
-        let allowed = Some((Told::Allow, RuleId(1)));
+        let denied = Some((LogAction::Deny, rule_id::tier_default(&"default".into())));
+        let allowed = Some((LogAction::Allow, RuleId(1)));
         let mut told = Vec::new();
         let deadline = Instant::now() + Duration::from_secs(5);
         while told.len() < 4 {

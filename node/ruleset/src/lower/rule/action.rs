@@ -3,8 +3,8 @@
 use super::Context;
 use crate::{
     ir::{Expression, LogTo, Rule as NftRule, Verdict},
-    lower::part::immutable,
-    plugins::{AUDIT_GROUP, Told},
+    lower::fragment::immutable,
+    plugins::{AUDIT_GROUP, LogAction},
 };
 use palisade_policy::{config::LogLimit, ids::RuleId, rule::Action};
 
@@ -38,7 +38,9 @@ impl Context<'_> {
         } else {
             Expression::Verdict(Verdict::Drop)
         };
-        let audit = id.filter(|_| self.audits).map(|id| audit(Told::Deny, id));
+        let audit = id
+            .filter(|_| self.audits)
+            .map(|id| audit(LogAction::Deny, id));
         audit.into_iter().chain([end]).collect()
     }
 
@@ -61,7 +63,7 @@ impl Context<'_> {
         };
         // Without connection tracking every packet of a flow comes here, and none is known to begin it.
         let begins = self.audits && !matches!(self.allow, Allow::Untrack { .. });
-        let tell = || vec![Expression::CtUnconfirmed, audit(Told::Allow, id)];
+        let tell = || vec![Expression::CtUnconfirmed, audit(LogAction::Allow, id)];
         let tells = begins.then(|| NftRule::new(tell()).of(id));
         let rules = tells
             .into_iter()
@@ -77,7 +79,7 @@ impl Context<'_> {
             Action::Pass => expressions.push(Expression::Verdict(Verdict::Return)),
             Action::Log { prefix } => {
                 // Auditors see what the limit would hide.
-                expressions.extend(self.audits.then(|| audit(Told::Log, id)));
+                expressions.extend(self.audits.then(|| audit(LogAction::Log, id)));
                 expressions.extend(self.view.config.log_limit.map(limit));
                 expressions.push(Expression::Log {
                     prefix: prefix.clone(),
@@ -89,7 +91,7 @@ impl Context<'_> {
 }
 
 /// Tells auditors.
-pub(in crate::lower) fn audit(told: Told, id: RuleId) -> Expression {
+pub(in crate::lower) fn audit(told: LogAction, id: RuleId) -> Expression {
     Expression::Log {
         prefix: told.prefix(id),
         to: LogTo::Group(AUDIT_GROUP),

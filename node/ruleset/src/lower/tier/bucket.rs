@@ -4,7 +4,7 @@ use super::content::{Line, Placed, Policies, Terms};
 use crate::{
     ir::{ChainName, Rule as NftRule, SetName, Table, Verdict},
     lower::{
-        part::merge,
+        fragment::merge,
         rule::{Context, Decided, Port},
         selector::{Selectors, Use},
         sequence::{Ending, close},
@@ -19,7 +19,7 @@ use std::{
 
 /// Chains, the sets that rules name by content, and the names of selector sets.
 #[derive(Debug, Default)]
-pub(in crate::lower) struct Part {
+pub(in crate::lower) struct Fragment {
     pub(in crate::lower) table: Table,
     pub(in crate::lower) used: BTreeMap<SetName, Use>,
 }
@@ -29,7 +29,7 @@ pub(in crate::lower) struct Part {
 pub(in crate::lower) struct Bucket {
     pub(super) verdict: Verdict,
     /// Without the tail.
-    pub(in crate::lower) part: Part,
+    pub(in crate::lower) part: Fragment,
     /// It may come to the tail.
     pub(super) ends: bool,
 }
@@ -39,7 +39,7 @@ pub(in crate::lower) struct Bucket {
 pub(super) struct Tail {
     /// Its part is beside it.
     pub(super) ending: Ending,
-    pub(super) part: Arc<Part>,
+    pub(super) part: Arc<Fragment>,
 }
 
 /// Makes the rules of one tier.
@@ -50,9 +50,9 @@ pub(super) struct Maker<'a> {
     known: HashMap<(Protocol, Vec<Placed>), Arc<Bucket>>,
 }
 
-// === impl Part ===
+// === impl Fragment ===
 
-impl Part {
+impl Fragment {
     pub(super) fn add_to(&self, table: &mut Table, used: &mut BTreeMap<SetName, Use>) {
         merge(table, &self.table);
         used.extend(
@@ -88,7 +88,7 @@ impl Part {
 // === impl Tail ===
 
 impl Tail {
-    pub(super) fn new(mut ending: Ending, mut part: Part) -> Self {
+    pub(super) fn new(mut ending: Ending, mut part: Fragment) -> Self {
         merge(&mut part.table, &std::mem::take(&mut ending.part));
         Self {
             ending,
@@ -124,8 +124,8 @@ impl<'a> Maker<'a> {
     }
 
     /// What was made since this was last asked.
-    pub(super) fn take(&mut self) -> Part {
-        Part {
+    pub(super) fn take(&mut self) -> Fragment {
+        Fragment {
             table: std::mem::take(&mut self.context.part),
             used: std::mem::take(&mut self.context.used),
         }

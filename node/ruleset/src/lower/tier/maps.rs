@@ -6,7 +6,7 @@
 use super::index::{Index, Ports};
 use crate::{
     ir::{Element, Map, Rule, SetName, Shape, Table, Value, Verdict},
-    lower::part::{index_name, port_element},
+    lower::fragment::{index_name, port_element},
     text::render_rule,
 };
 use palisade_policy::rule::{PortRange, Protocol};

@@ -2,7 +2,7 @@
 
 use super::{
     Body, LoweredTier,
-    bucket::{Bucket, Maker, Part},
+    bucket::{Bucket, Fragment, Maker},
     content::{Edit, TierContent},
     fill,
     index::{bucket_lines, outside, ranges},
@@ -24,7 +24,7 @@ use std::{collections::BTreeMap, ops::Range, sync::Arc};
 pub(crate) struct Touched {
     pub(crate) elements: BTreeMap<(TableName, SetName, Element), Changed>,
     buckets: Vec<Arc<Bucket>>,
-    tails: Vec<Arc<Part>>,
+    tails: Vec<Arc<Fragment>>,
 }
 
 /// A verdict of an index map before and after.
@@ -58,7 +58,7 @@ impl Touched {
         })
     }
 
-    fn parts(&self) -> impl Iterator<Item = &Part> {
+    fn parts(&self) -> impl Iterator<Item = &Fragment> {
         let buckets = self.buckets.iter().map(|bucket| &bucket.part);
         buckets.chain(self.tails.iter().map(|part| &**part))
     }

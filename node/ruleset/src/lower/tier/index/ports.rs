@@ -1,7 +1,7 @@
 //! The index of one protocol: which lines cover which ports.
 
 use crate::lower::{
-    part::merge_ranges,
+    fragment::merge_ranges,
     rule::{Port, is_bare},
     tier::{
         bucket::Bucket,

@@ -1,0 +1,13 @@
+//! What is not as it should be on this node, for people: part of the report, of `status` and of the log.
+
+/// Something that people should know.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct Condition {
+    /// `Degraded`, `ForeignChange`, `PlainTier`, `AddressMismatch`, `PluginsUnavailable`, `AuditUnavailable`,
+    /// `SinkRefused`, `SinkFailing`.
+    pub kind: &'static str,
+    /// One word for machines.
+    pub reason: &'static str,
+    /// For people.
+    pub message: String,
+}

@@ -1,0 +1,336 @@
+//! The thread that owns the enforcer: commands, the kernel's notifications, and another attempt after trouble.
+
+use super::{
+    Command, EnforcedFeed, Enforcer, Kernel, Observed, Positions, QUEUE, Reconciler, StartError,
+    inventory, listener::Listener,
+};
+use crate::{
+    backoff::Backoff,
+    clock::time_ms,
+    enforce::transaction::{Outcome, Transaction},
+    metrics::Metrics,
+};
+use palisade_netfilter::{Monitor, Netfilter};
+use palisade_plugin_host::Body;
+use palisade_policy::packet::Environment;
+use std::{
+    io,
+    path::{Path, PathBuf},
+    thread::JoinHandle,
+    time::{Duration, Instant},
+};
+use tokio::sync::{mpsc, oneshot, watch};
+
+/// A reconciler at work.
+pub struct Running {
+    /// How to speak to it.
+    pub reconciler: Reconciler,
+    /// Ends after `stop`.
+    pub thread: JoinHandle<()>,
+    /// For plugins and those who watch.
+    pub feed: EnforcedFeed,
+}
+
+/// Starts the thread. Returns once the saved view, if there is one, is enforced, or cannot be.
+///
+/// # Errors
+/// Our tables cannot be read, or the state directory cannot be used.
+pub async fn start(
+    dir: &Path,
+    environment: Environment,
+    metrics: Metrics,
+) -> Result<Running, StartError> {
+    start_on(Netfilter::open, dir, environment, metrics).await
+}
+
+/// The same, on a kernel that is opened on the thread.
+///
+/// # Errors
+/// As [`start`].
+pub async fn start_on<K: Kernel>(
+    open: impl FnOnce() -> io::Result<K> + Send + 'static,
+    dir: &Path,
+    environment: Environment,
+    metrics: Metrics,
+) -> Result<Running, StartError> {
+    let (commands, queue) = mpsc::channel(QUEUE);
+    let (positions, positions_receiver) = watch::channel(Positions::default());
+    let (observed, observed_receiver) = watch::channel(Observed::default());
+    let (started, start) = oneshot::channel();
+    let dir: PathBuf = dir.to_owned();
+    let publisher = Publisher {
+        positions,
+        observed,
+        metrics,
+    };
+    let thread = std::thread::Builder::new()
+        .name("reconcile".to_owned())
+        .spawn(move || {
+            let open = || Owner::open(open()?, &dir, environment, queue, publisher);
+            run(open, started);
+        })?;
+    match start.await {
+        Ok(Ok(feed)) => Ok(Running {
+            feed,
+            reconciler: Reconciler {
+                commands,
+                positions: positions_receiver,
+                observed: observed_receiver,
+            },
+            thread,
+        }),
+        Ok(Err(err)) => Err(err),
+        Err(_) => Err(io::Error::other("the reconciler ended while starting").into()),
+    }
+}
+
+struct Publisher {
+    positions: watch::Sender<Positions>,
+    observed: watch::Sender<Observed>,
+    metrics: Metrics,
+}
+
+impl Publisher {
+    fn publish<K: Kernel>(&self, enforcer: &Enforcer<K>) {
+        let positions = enforcer.positions();
+        let revision = |position: Option<palisade_policy::view::Position>| {
+            i64::try_from(position.map_or(0, |at| at.revision)).unwrap_or(i64::MAX)
+        };
+        self.metrics.held_revision.set(revision(positions.have));
+        self.metrics
+            .enforced_revision
+            .set(revision(positions.enforced));
+        self.metrics.troubled.set(enforcer.is_troubled().into());
+        self.positions.send_if_modified(|known| {
+            let changed = *known != positions;
+            *known = positions;
+            changed
+        });
+        let observed = enforcer.observed();
+        self.metrics
+            .count_endpoints(observed.endpoints.values().map(|status| &status.state));
+        self.observed.send_if_modified(|known| {
+            let changed = *known != observed;
+            *known = observed;
+            changed
+        });
+    }
+}
+
+/// A foreign change is reported for this long.
+const NEWS: Duration = Duration::from_secs(600);
+/// A kernel that cannot queue is asked again so often: its module may have come.
+const LOOK_EVERY: Duration = Duration::from_secs(5);
+
+fn run<K: Kernel>(
+    open: impl FnOnce() -> Result<Owner<K>, StartError>,
+    started: oneshot::Sender<Result<EnforcedFeed, StartError>>,
+) {
+    // A small runtime of its own: waiting is asynchronous here, working is not.
+    let runtime = match tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+    {
+        Ok(runtime) => runtime,
+        Err(err) => {
+            let _ = started.send(Err(err.into()));
+            return;
+        }
+    };
+    runtime.block_on(async {
+        match open() {
+            Ok(owner) => {
+                let _ = started.send(Ok(owner.enforcer.feed().clone()));
+                owner.run().await;
+            }
+            Err(err) => {
+                let _ = started.send(Err(err));
+            }
+        }
+    });
+}
+
+/// Opens the socket anew, should it fail.
+type OpenMonitor = Box<dyn FnMut() -> io::Result<Monitor> + Send>;
+
+/// What the thread has.
+struct Owner<K> {
+    enforcer: Enforcer<K>,
+    listener: Listener<Monitor, OpenMonitor>,
+    queue: mpsc::Receiver<Command>,
+    publisher: Publisher,
+    patience: Backoff,
+    /// When to try again, while the kernel is not as it should be.
+    retry: Option<Instant>,
+    /// Until when the last foreign change is news.
+    news: Option<Instant>,
+    /// When to ask again whether the kernel can queue, while rules want it to.
+    look: Option<Instant>,
+}
+
+enum Next {
+    Command(Option<Command>),
+    Heard,
+    Retry,
+    Old,
+    Look,
+}
+
+impl<K: Kernel> Owner<K> {
+    fn open(
+        kernel: K,
+        dir: &Path,
+        environment: Environment,
+        queue: mpsc::Receiver<Command>,
+        publisher: Publisher,
+    ) -> Result<Self, StartError> {
+        // Listens before the first read, so that no change falls between.
+        let ours = kernel.port();
+        let open: OpenMonitor = Box::new(move || Monitor::open(ours));
+        let listener = Listener::start(open)?;
+        let enforcer = Enforcer::start(dir, kernel, environment)?;
+        let mut owner = Self {
+            enforcer,
+            listener,
+            queue,
+            publisher,
+            patience: Backoff::stream(),
+            retry: None,
+            news: None,
+            look: None,
+        };
+        owner.after();
+        Ok(owner)
+    }
+
+    async fn run(mut self) {
+        loop {
+            match self.next().await {
+                Next::Command(None | Some(Command::Stop)) => return,
+                Next::Command(Some(command)) => self.command(command),
+                Next::Heard => self.heard(),
+                Next::Retry => self.enforcer.settle(),
+                Next::Old => {
+                    self.news = None;
+                    self.enforcer.forget_foreign();
+                }
+                Next::Look => {
+                    self.look = None;
+                    self.enforcer.look_for_queue();
+                }
+            }
+            self.after();
+        }
+    }
+
+    async fn next(&mut self) -> Next {
+        let at = |instant: Option<Instant>| async move {
+            match instant {
+                Some(instant) => tokio::time::sleep_until(instant.into()).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            biased;
+            command = self.queue.recv() => Next::Command(command),
+            () = self.listener.wait() => Next::Heard,
+            () = at(self.retry) => Next::Retry,
+            () = at(self.news) => Next::Old,
+            () = at(self.look) => Next::Look,
+        }
+    }
+
+    fn command(&mut self, command: Command) {
+        match command {
+            Command::Transaction {
+                transaction,
+                received,
+                reply,
+            } => {
+                let outcome = self.transact(transaction, received);
+                // The answer first; what need not delay it after.
+                let _ = reply.send(outcome);
+                self.enforcer.tidy();
+            }
+            Command::Unchanged(position) => self.enforcer.unchanged(position),
+            Command::Environment { environment, done } => {
+                self.enforcer.set_environment(environment);
+                let _ = done.send(());
+            }
+            Command::Inventory(reply) => {
+                let _ = reply.send(inventory(&self.enforcer));
+            }
+            Command::Stop => {}
+        }
+    }
+
+    fn transact(&mut self, transaction: Transaction, received: Instant) -> Outcome {
+        let (revision, ops) = (transaction.to.revision, transaction.ops.len());
+        let result = self.enforcer.transact(transaction);
+        // Published before the answer: whoever was answered sees it.
+        self.publisher.publish(&self.enforcer);
+        let metrics = &self.publisher.metrics;
+        match result {
+            Ok(()) => {
+                let took = self
+                    .enforcer
+                    .read_back()
+                    .saturating_duration_since(received);
+                metrics.applied.inc();
+                metrics.apply_seconds.observe(took.as_secs_f64());
+                tracing::info!(revision, ops, ?took, "view enforced");
+                let feed = self.enforcer.feed();
+                if feed.in_use() {
+                    let summary = format!("{ops} items changed");
+                    let change = Body::PolicyChange { revision, summary };
+                    feed.bus.report(time_ms(), change);
+                }
+                Outcome::Applied {
+                    micros: u64::try_from(took.as_micros()).unwrap_or(u64::MAX),
+                }
+            }
+            Err(rejection) => {
+                metrics.refused.inc();
+                let items: Vec<_> = rejection
+                    .items
+                    .iter()
+                    .map(|(id, _)| id.to_string())
+                    .collect();
+                tracing::warn!(
+                    revision,
+                    ?items,
+                    err = rejection.message,
+                    "view refused; the last good one stays"
+                );
+                Outcome::Rejected(rejection)
+            }
+        }
+    }
+
+    /// Takes all that is queued, and repairs once.
+    fn heard(&mut self) {
+        let Some(who) = self.listener.take() else {
+            return;
+        };
+        let began = Instant::now();
+        if self.enforcer.repair(&who) {
+            self.publisher.metrics.foreign_changes.inc();
+            self.news = Some(Instant::now() + NEWS);
+            tracing::warn!(who, took = ?began.elapsed(), "our tables were changed by someone else; repaired");
+        }
+    }
+
+    fn after(&mut self) {
+        self.publisher.publish(&self.enforcer);
+        if !self.enforcer.is_troubled() {
+            self.patience.reset();
+            self.retry = None;
+        } else if self.retry.is_none_or(|at| at <= Instant::now()) {
+            let wait = self.patience.next(&mut rand::rng());
+            self.retry = Some(Instant::now() + wait);
+        }
+        let looks = self.enforcer.misses_queue();
+        let next = self.look.unwrap_or_else(|| Instant::now() + LOOK_EVERY);
+        self.look = looks.then_some(next);
+    }
+}

@@ -1,0 +1,12 @@
+//! The way to the control plane: who we are to it, where it is, and the stream of views.
+//!
+//! * [`stream`], [`session`] — the stream, and its protocol as a state machine;
+//! * [`certificate`] — who this node is; [`servers`], [`connect`] — where the control plane is, and a channel to it.
+//!
+//! Owns no policy: transactions go to [`crate::enforce`].
+
+pub mod certificate;
+pub mod connect;
+pub mod servers;
+pub mod session;
+pub mod stream;
