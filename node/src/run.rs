@@ -5,29 +5,23 @@
 
 use crate::{
     arguments::Run,
-    cause::chain,
     durable,
     enforce::interfaces::watch_interfaces,
     enforce::machine::{environment, follow},
     enforce::{self, Reconciler},
-    link::certificate::{Certificate, enroll, enrollment_server, keep_renewed},
+    link::join::Join,
     link::servers::Remembered,
-    link::stream::Sync,
     metrics::Metrics,
     observe::http,
-    plugins::audit::sink::{Directory, Failing},
-    plugins::bind_failures::BindFailures,
-    plugins::loaded::LoadedPlugins,
+    plugins::audit::sink::Directory,
     plugins::supervisor,
 };
 use anyhow::{Context, Result};
 use palisade_netfilter::{Feature, Netfilter, ReadError};
-use std::{net::SocketAddr, sync::Arc};
 use tokio::{
     signal::unix::{SignalKind, signal},
     sync::watch,
 };
-use tonic::transport::Channel;
 
 /// Runs until a signal.
 ///
@@ -61,19 +55,19 @@ pub async fn run(arguments: Run) -> Result<()> {
         addresses.subscribe(),
         reconciler.clone(),
     ));
-    let synced = tokio::spawn(join(
+    let join = Join {
         arguments,
         addresses,
         remembered,
-        reconciler.clone(),
+        reconciler: reconciler.clone(),
+        capabilities: kernel_features(),
         metrics,
-        (
-            supervisor.loaded.clone(),
-            supervisor.channel.clone(),
-            bind_failures,
-            failing,
-        ),
-    ));
+        loaded: supervisor.loaded.clone(),
+        channel: supervisor.channel.clone(),
+        bind_failures,
+        failing,
+    };
+    let synced = tokio::spawn(join.run());
 
     let enforces = || reconciler.positions().borrow().have.is_some();
     let ended = tokio::select! {
@@ -99,43 +93,6 @@ pub async fn run(arguments: Run) -> Result<()> {
     ended
 }
 
-/// A certificate, from disk or by the token, then the stream for ever.
-async fn join(
-    arguments: Run,
-    addresses: watch::Sender<Vec<SocketAddr>>,
-    remembered: Remembered,
-    reconciler: Reconciler,
-    metrics: Metrics,
-    (loaded, channel, bind_failures, failing): (
-        watch::Receiver<Arc<LoadedPlugins>>,
-        watch::Sender<Option<Channel>>,
-        BindFailures,
-        Failing,
-    ),
-) -> Result<()> {
-    let certificate = certificate(&arguments).await?;
-    tracing::info!(identity = %certificate.peer.identity, until = %certificate.peer.not_after, "enrolled");
-    let (current, certificates) = watch::channel(Arc::new(certificate));
-    let dir = arguments.state_dir.clone();
-    tokio::spawn(keep_renewed(dir, arguments.server.clone(), current));
-    let sync = Sync {
-        sinks: Directory::new(&arguments.sink_dir),
-        server: arguments.server,
-        remembered,
-        certificate: certificates,
-        reconciler,
-        addresses,
-        capabilities: kernel_features(),
-        metrics,
-        bind_failures,
-        failing,
-        loaded,
-        channel,
-    };
-    sync.run().await;
-    Ok(())
-}
-
 /// What the kernel of this machine can do, as the control plane is told; nothing that cannot be asked counts as there.
 fn kernel_features() -> Vec<String> {
     let probed = Netfilter::open()
@@ -158,51 +115,6 @@ fn kernel_features() -> Vec<String> {
             Vec::new()
         }
     }
-}
-
-async fn certificate(arguments: &Run) -> Result<Certificate> {
-    let dir = &arguments.state_dir;
-    let there = match (Certificate::load(dir), &arguments.token) {
-        (Err(err), Some(_)) => {
-            tracing::warn!(err = %chain(&err), "the certificate cannot be used; enrolling again");
-            None
-        }
-        (loaded, _) => loaded.context("read the certificate")?,
-    };
-    let token = match (there, &arguments.token) {
-        (Some(certificate), None) => return Ok(certificate),
-        (Some(certificate), Some(_)) if !certificate.has_expired() => return Ok(certificate),
-        (_, Some(token)) => token,
-        (None, None) => anyhow::bail!(
-            "not enrolled yet: give a join token with --token (`palisadectl token create`)"
-        ),
-    };
-    let name = match &arguments.node_name {
-        Some(name) => name.clone(),
-        None => host_name(),
-    };
-    let server = enrollment_server(&arguments.server, arguments.enroll_server.as_ref());
-    let mut backoff = crate::backoff::Backoff::stream();
-    loop {
-        match enroll(dir, &server, token, &name).await {
-            Ok(certificate) => return Ok(certificate),
-            Err(err) if err.is_final() => {
-                return Err(err).with_context(|| format!("enrol node `{name}` at {server}"));
-            }
-            Err(err) => {
-                let wait = backoff.next(&mut rand::rng());
-                tracing::warn!(err = %chain(&err), retry_in = ?wait, "not enrolled yet");
-                tokio::time::sleep(wait).await;
-            }
-        }
-    }
-}
-
-fn host_name() -> String {
-    rustix::system::uname()
-        .nodename()
-        .to_string_lossy()
-        .to_lowercase()
 }
 
 /// Once in sync and enforced: a log line, and the service manager.
