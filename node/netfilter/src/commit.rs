@@ -1,11 +1,14 @@
 //! A plan to the kernel: one batch, one datagram, and the errors mapped back to the operations.
 
 use crate::{
-    encode::{Origin, element_at, encode},
+    encode::{Forms, Origin, element_at, encode},
     error::{CommitError, Failure, ReadError, Unfit},
-    message::{Message, Messages},
+    kernel::OWNED_AND_PERSISTENT,
+    message::Message,
+    monitor::Monitor,
     native::{Buffer, QueueForm},
-    socket::{Socket, Wait},
+    socket::Socket,
+    writer::Writer,
 };
 use palisade_ruleset::{
     ir::Expression,
@@ -18,17 +21,20 @@ use std::{
 
 /// Our tables in the nf_tables of one network namespace: that of the thread that opened it.
 pub struct Netfilter {
+    pub(crate) writer: Writer,
+    /// For everything that changes nothing.
     pub(crate) socket: Socket,
     pub(crate) buffer: Buffer,
+    pub(crate) monitor: Option<Monitor>,
+    /// Tables are made with an owner, and those that are there are owned: see [`Self::own`].
+    pub(crate) owned: bool,
     /// Absent: not asked yet, this kernel has none, or it refused a plan that queues since.
     pub(crate) queue: Option<QueueForm>,
 }
 
 /// A plan that the kernel took. Not yet a plan that was read back.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Committed {
-    /// nf_tables' generation after the transaction. It counts every process's transactions in the namespace.
-    pub generation: u32,
     /// Bytes of the batch.
     pub bytes: usize,
     /// Writing the messages.
@@ -44,21 +50,29 @@ pub(crate) mod control {
 }
 
 impl Netfilter {
-    /// A socket of our own. Needs `CAP_NET_ADMIN` for everything that it will be asked.
+    /// Sockets of our own: one that writes, one that reads. Needs `CAP_NET_ADMIN` for everything that it will be asked.
     ///
     /// # Errors
-    /// When the socket cannot be made.
+    /// When a socket cannot be made.
     pub fn open() -> io::Result<Self> {
         Ok(Self {
+            writer: Writer::open()?,
             socket: Socket::open()?,
             buffer: Buffer::default(),
+            monitor: None,
+            owned: false,
             queue: None,
         })
     }
 
-    /// Port of the socket; changes that carry it are our own.
+    /// Port of the socket that writes; changes that carry it are our own.
     pub fn port(&self) -> u32 {
-        self.socket.port()
+        self.writer.port()
+    }
+
+    /// The socket that writes, for whoever writes beside plans.
+    pub fn writer(&self) -> Writer {
+        self.writer.clone()
     }
 
     /// Commits a plan: all of it, or nothing. An empty plan is committed without the kernel.
@@ -66,37 +80,50 @@ impl Netfilter {
     /// # Errors
     /// When the kernel refused, with every message it refused; when the plan has no encoding; when replies were lost.
     pub fn commit(&mut self, plan: &Plan) -> Result<Committed, CommitError> {
+        if plan.is_empty() {
+            return Ok(Committed::default());
+        }
         let queue = self.queue_for(plan)?;
         let begun = Instant::now();
-        let first = self.socket.sequences(0);
-        let origins = if plan.is_empty() {
-            Vec::new()
-        } else {
-            encode(plan, queue, &mut self.buffer, first).map_err(|(op, reason)| {
-                CommitError::Unfit {
-                    op,
-                    table: plan.ops[op].table(),
-                    reason,
-                }
-            })?
-        };
-        let encoding = begun.elapsed();
+        let mut pen = self.writer.lock();
+        let first = pen.socket.sequences(0);
+        let flags = if self.owned { OWNED_AND_PERSISTENT } else { 0 };
+        let forms = Forms { queue, flags };
+        let origins = encode(plan, forms, &mut pen.buffer, first).map_err(|(op, reason)| {
+            CommitError::Unfit {
+                op,
+                table: plan.ops[op].table(),
+                reason,
+            }
+        })?;
         // The end of the batch is one past its last message.
-        self.socket.sequences(origins.len() + 2);
-        self.socket.drain()?;
+        pen.socket.sequences(origins.len() + 2);
+        let bytes = pen.buffer.bytes().len();
+        let encoding = begun.elapsed();
         let begun = Instant::now();
-        if !plan.is_empty() {
-            self.socket.send(self.buffer.bytes())?;
-        }
-        // nf_tables commits within the send, and its complaints are queued before that returns.
+        let mut failures = Vec::new();
+        let sent = pen.send(|message, batch| {
+            failures.push(failure(message, plan, &origins, batch, first));
+        });
         let commit = begun.elapsed();
-        self.complaints(plan, &origins, first)?;
-        Ok(Committed {
-            generation: self.generation()?,
-            bytes: self.buffer.bytes().len(),
-            encoding,
-            commit,
-        })
+        drop(pen);
+        match sent {
+            Err(error) if error.raw_os_error() == Some(libc::ENOBUFS) => {
+                return Err(CommitError::Overrun);
+            }
+            sent => sent?,
+        }
+        if failures.is_empty() {
+            return Ok(Committed {
+                bytes,
+                encoding,
+                commit,
+            });
+        }
+        failures.sort_by_key(|failure| (failure.op, failure.element));
+        // It may have been for want of a module that was there.
+        self.queue = None;
+        Err(CommitError::Refused { failures })
     }
 
     /// How its rules queue packets; any, where none does.
@@ -120,39 +147,6 @@ impl Netfilter {
             table: plan.ops[op].table(),
             reason: Unfit::NoQueue,
         })
-    }
-
-    fn complaints(
-        &mut self,
-        plan: &Plan,
-        origins: &[Origin],
-        first: u32,
-    ) -> Result<(), CommitError> {
-        let mut failures = Vec::new();
-        loop {
-            let datagram = match self.socket.receive(Wait::Never) {
-                Ok(Some(datagram)) => datagram,
-                Ok(None) => break,
-                Err(error) if error.raw_os_error() == Some(libc::ENOBUFS) => {
-                    return Err(CommitError::Overrun);
-                }
-                Err(error) => return Err(error.into()),
-            };
-            for message in Messages(datagram) {
-                if message.kind != control::ERROR || message.errno() == Some(0) {
-                    continue;
-                }
-                failures.push(failure(&message, plan, origins, self.buffer.bytes(), first));
-            }
-        }
-        if failures.is_empty() {
-            Ok(())
-        } else {
-            failures.sort_by_key(|failure| (failure.op, failure.element));
-            // It may have been for want of a module that was there.
-            self.queue = None;
-            Err(CommitError::Refused { failures })
-        }
     }
 }
 
@@ -226,5 +220,5 @@ fn describe(op: &Op, element: Option<usize>) -> String {
 const _: () = {
     const fn sendable<T: Send + Sync>() {}
     sendable::<Netfilter>();
-    sendable::<crate::Monitor>();
+    sendable::<Monitor>();
 };

@@ -4,7 +4,7 @@ use crate::{
     error::Unfit,
     kernel::{self, attribute as a, kind},
     message::{Attributes, GENERIC, HEADER, be32},
-    native::{Buffer, Native, NativeSet, QueueForm},
+    native::{Buffer, Native, NativeSet, NativeTable, QueueForm},
     program::{emit, name},
 };
 use nftnl::{Chain, ChainType, Hook as NativeHook, MsgType, Policy, ProtoFamily, Rule, Table};
@@ -44,14 +44,23 @@ pub(crate) struct Encoder<'a> {
     sequence: u32,
     origins: Vec<Origin>,
     tables: [Table; 3],
-    queue: QueueForm,
+    forms: Forms,
     op: usize,
+}
+
+/// What of a plan this kernel, or this daemon, takes in one form or another.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Forms {
+    /// How rules queue.
+    pub(crate) queue: QueueForm,
+    /// Of new tables.
+    pub(crate) flags: u32,
 }
 
 /// Writes the whole plan: a begin, its messages, an end. Message `i` has sequence number `first + i`; the begin is 0.
 pub(crate) fn encode(
     plan: &Plan,
-    queue: QueueForm,
+    forms: Forms,
     buffer: &mut Buffer,
     first: u32,
 ) -> Result<Vec<Origin>, (usize, Unfit)> {
@@ -62,7 +71,7 @@ pub(crate) fn encode(
         sequence: first,
         origins: Vec::with_capacity(plan.ops.len()),
         tables: TableName::ALL.map(|table| Table::new(table_name(table), ProtoFamily::Inet)),
-        queue,
+        forms,
         op: 0,
     };
     for (op, step) in plan.ops.iter().enumerate() {
@@ -91,8 +100,8 @@ impl Encoder<'_> {
         match op {
             Op::AddTable(table) => {
                 let at = self.next(None);
-                let table = &self.tables[index(*table)];
-                self.buffer.object(table, MsgType::Add, at, create);
+                let table = NativeTable::new(table_name(*table), self.forms.flags);
+                table.write(self.buffer, create, at);
             }
             Op::DeleteTable(table) => {
                 let at = self.next(None);
@@ -220,7 +229,7 @@ impl Encoder<'_> {
             let chain = Chain::new(&chain, &self.tables[index(table)]);
             let mut native = Rule::new(&chain);
             for instruction in &program {
-                let queue = self.queue;
+                let queue = self.forms.queue;
                 native.add_expr(&Native { instruction, queue });
             }
             if let Some(id) = rule.id {

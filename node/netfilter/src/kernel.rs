@@ -7,6 +7,7 @@ pub(crate) const SUBSYSTEM_SHIFTED: u16 = SUBSYSTEM << 8;
 
 /// `NFT_MSG_*`.
 pub(crate) mod kind {
+    pub(crate) const NEW_TABLE: u16 = 0;
     pub(crate) const GET_TABLE: u16 = 1;
     pub(crate) const GET_CHAIN: u16 = 4;
     pub(crate) const GET_RULE: u16 = 7;
@@ -25,6 +26,8 @@ pub(crate) mod attribute {
     /// The table's name, in every kind of message.
     pub(crate) const TABLE: usize = 1;
     pub(crate) const TABLE_FLAGS: usize = 2;
+    pub(crate) const TABLE_USE: usize = 3;
+    pub(crate) const TABLE_OWNER: usize = 7;
     pub(crate) const CHAIN_NAME: usize = 3;
     pub(crate) const CHAIN_HOOK: usize = 4;
     pub(crate) const CHAIN_TYPE: usize = 7;
@@ -54,6 +57,10 @@ pub(crate) mod attribute {
 
 /// `NFT_TABLE_F_DORMANT`: the table's chains see no packets.
 pub(crate) const DORMANT: u32 = 1;
+/// `NFT_TABLE_F_PERSIST`: an owned table that stays when its owner ends.
+pub(crate) const PERSISTENT: u32 = 4;
+/// With `NFT_TABLE_F_OWNER`: only the socket that made or took the table may change it.
+pub(crate) const OWNED_AND_PERSISTENT: u32 = 2 | PERSISTENT;
 
 /// Flags of sets and of their elements.
 pub(crate) mod set {

@@ -3,6 +3,7 @@
 //! * [`Netfilter::commit`] — one plan, one batch, one `sendto`: everything or nothing; refusals name the operation;
 //! * [`Netfilter::read`] — all of our tables as a [`palisade_ruleset::ir::Ruleset`];
 //! * [`Netfilter::read_touched`] — only what a plan touched, by name, with the generation it was true at;
+//! * [`Netfilter::own`] — our tables, out of reach of others;
 //! * [`Monitor`] — who changed nf_tables, and whether our tables were meant;
 //! * [`Volatile`] — elements with a time-out, written beside all plans: heartbeat and remembered answers;
 //! * [`queue`] — packets that rules queue, and what becomes of them;
@@ -23,6 +24,7 @@ mod monitor;
 mod native;
 pub mod nflog;
 mod nfnetlink;
+mod ownership;
 mod probe;
 mod program;
 pub mod queue;
@@ -30,9 +32,12 @@ mod read;
 mod request;
 mod socket;
 mod volatile;
+mod writer;
 
 pub use commit::{Committed, Netfilter};
 pub use error::{CommitError, Failure, Mismatch, ReadError, Unfit};
 pub use monitor::{Event, Monitor};
+pub use ownership::OwnError;
 pub use probe::Feature;
 pub use volatile::{PutError, Remembered, Volatile};
+pub use writer::Writer;

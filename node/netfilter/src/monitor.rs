@@ -2,12 +2,12 @@
 
 use crate::{
     kernel::{attribute as a, kind},
-    message::{Message, Messages, be32, text},
+    message::{Messages, be32, text},
     read::{generation_of, table_of},
     socket::{Socket, Wait},
 };
 use libc::c_int;
-use palisade_ruleset::ir::{TableName, names};
+use palisade_ruleset::ir::TableName;
 use std::{
     collections::{BTreeSet, VecDeque},
     io,
@@ -27,7 +27,7 @@ pub struct Monitor {
     heard: Heard,
 }
 
-/// Something happened to nf_tables. Elements that came or went in volatile sets of ours are not told.
+/// Something happened to nf_tables.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Event {
     /// Another process committed a transaction.
@@ -52,10 +52,12 @@ struct Heard {
     /// Touched by the transaction that is being told.
     tables: BTreeSet<TableName>,
     events: VecDeque<Event>,
-    /// That transaction has elements of volatile sets of ours.
-    volatile: bool,
-    /// And other things.
-    others: bool,
+    /// The last generation that was told, of anybody.
+    latest: Option<u32>,
+    /// The last one in which somebody else touched our tables.
+    touched: Option<u32>,
+    /// How often notifications were lost.
+    overruns: u64,
 }
 
 impl Monitor {
@@ -87,12 +89,40 @@ impl Monitor {
                 Ok(Some(datagram)) => self.heard.listen(datagram),
                 Ok(None) => return Ok(None),
                 Err(error) if error.raw_os_error() == Some(libc::ENOBUFS) => {
-                    self.heard.tables.clear();
+                    self.heard.overrun();
                     return Ok(Some(Event::Overrun));
                 }
                 Err(error) => return Err(error),
             }
         }
+    }
+
+    /// How often notifications were lost so far.
+    pub(crate) fn overruns(&self) -> u64 {
+        self.heard.overruns
+    }
+
+    /// Whether nobody else touched our tables after generation `after`, up to and with `upto`, which the kernel has reached.
+    /// `overruns` is what [`Self::overruns`] said before. What is heard meanwhile stays to be told. False where it is not known.
+    pub(crate) fn left_alone(&mut self, after: u32, upto: u32, overruns: u64) -> bool {
+        while !self.heard.has_reached(upto) {
+            // A generation is counted a moment before it is told.
+            match self.socket.receive(Wait::Until) {
+                Ok(Some(datagram)) => self.heard.listen(datagram),
+                Ok(None) => {}
+                Err(error) => {
+                    if error.raw_os_error() == Some(libc::ENOBUFS) {
+                        self.heard.overrun();
+                        self.heard.events.push_back(Event::Overrun);
+                    }
+                    return false;
+                }
+            }
+        }
+        let behind = |generation: u32| {
+            generation.wrapping_sub(after).wrapping_sub(1) < upto.wrapping_sub(after)
+        };
+        self.heard.overruns == overruns && !self.heard.touched.is_some_and(behind)
     }
 }
 
@@ -110,28 +140,24 @@ impl Heard {
             let Some(told) = message.nf_tables() else {
                 continue;
             };
-            if message.port == self.ours {
-                continue;
-            }
+            let own = message.port == self.ours;
             if told != kind::NEW_GENERATION {
-                if is_volatile(&message, told) {
-                    self.volatile = true;
-                } else {
+                if !own {
                     self.tables.extend(table_of(&message));
-                    self.others = true;
                 }
                 continue;
             }
-            let (volatile, others) = (
-                std::mem::take(&mut self.volatile),
-                std::mem::take(&mut self.others),
-            );
-            if volatile && !others {
-                continue;
-            }
+            let tables = std::mem::take(&mut self.tables);
             let Some(generation) = generation_of(&message) else {
                 continue;
             };
+            self.latest = Some(generation);
+            if own {
+                continue;
+            }
+            if !tables.is_empty() {
+                self.touched = Some(generation);
+            }
             let attributes = message.attributes();
             self.events.push_back(Event::Changed {
                 generation,
@@ -140,21 +166,21 @@ impl Heard {
                     .get(a::GENERATION_COMMAND)
                     .and_then(text)
                     .map(str::to_owned),
-                tables: std::mem::take(&mut self.tables),
+                tables,
             });
         }
     }
-}
 
-/// Heartbeats and remembered answers come and go beside all plans.
-fn is_volatile(message: &Message<'_>, told: u16) -> bool {
-    matches!(told, kind::NEW_ELEMENT | kind::DELETE_ELEMENT)
-        && table_of(message) == Some(TableName::Main)
-        && message
-            .attributes()
-            .get(a::LIST_SET)
-            .and_then(text)
-            .is_some_and(names::is_volatile)
+    fn overrun(&mut self) {
+        self.tables.clear();
+        self.overruns += 1;
+    }
+
+    /// Whether everything up to that generation was told. Generations wrap.
+    fn has_reached(&self, generation: u32) -> bool {
+        self.latest
+            .is_some_and(|latest| latest.wrapping_sub(generation) < u32::MAX / 2)
+    }
 }
 
 #[cfg(test)]

@@ -11,9 +11,11 @@ use std::{
 
 mod expression;
 mod set;
+mod table;
 
 pub(crate) use expression::{Builder, Native, QueueForm, queue};
 pub(crate) use set::{NativeElement, NativeSet};
+pub(crate) use table::NativeTable;
 
 /// Netlink messages one after the other, aligned as the kernel wants them.
 #[derive(Default, Debug)]

@@ -1,7 +1,7 @@
 //! What the kernel holds of ours, as a ruleset.
 
 use crate::{
-    Netfilter, ReadError,
+    Monitor, Netfilter, ReadError,
     commit::control,
     decode::{self, RawElement},
     kernel::{DORMANT, INET, attribute as a, kind},
@@ -33,15 +33,58 @@ impl<E: Into<ReadError>> From<E> for Attempt {
     }
 }
 
+/// A moment of nf_tables.
+struct Moment {
+    generation: u32,
+    /// Our own transactions until then.
+    ours: u32,
+    overruns: u64,
+}
+
+/// What a dump came to.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Dump {
+    /// Of one generation.
+    Whole,
+    /// Somebody changed nf_tables meanwhile. What the kernel lists by table or set is complete all the same as long as it was
+    /// not that table or set that changed.
+    Disturbed,
+}
+
+/// A table of ours, as the kernel tells of it.
+pub(crate) struct Told {
+    pub(crate) flags: u32,
+    /// Chains and sets in it.
+    uses: Option<u32>,
+    /// The port of the socket that owns it.
+    pub(crate) owner: Option<u32>,
+}
+
 impl Netfilter {
-    /// All of our tables as they are, of one generation. What we would not have written reads as
+    /// All of our tables as they are, at one moment. What we would not have written reads as
     /// [`palisade_ruleset::ir::Expression::Foreign`], as a set of a shape that its name never has, or as a base that
     /// no chain has, so that it equals nothing desired. A dormant table has only such bases.
     ///
     /// # Errors
-    /// When the kernel cannot be read, or never stood still.
+    /// When the kernel cannot be read, or when others may have changed our tables during every attempt. Changes of other tables
+    /// are told apart where this kernel is [listened to](Self::listen); our own volatile elements always.
     pub fn read(&mut self) -> Result<Ruleset, ReadError> {
         self.attempts(Self::attempt).map(|(ruleset, _)| ruleset)
+    }
+
+    /// Hears of every transaction from now on, in place of whatever was heard before: see [`Self::monitor`].
+    ///
+    /// # Errors
+    /// When the socket cannot be made, or may not listen.
+    pub fn listen(&mut self) -> std::io::Result<()> {
+        self.monitor = None;
+        self.monitor = Some(Monitor::open(self.port())?);
+        Ok(())
+    }
+
+    /// What is heard of others' transactions, once it listens.
+    pub fn monitor(&mut self) -> Option<&mut Monitor> {
+        self.monitor.as_mut()
     }
 
     /// nf_tables' generation: grows with every transaction of any process in this network namespace.
@@ -92,7 +135,7 @@ impl Netfilter {
     }
 
     /// Repeats until nobody interferes.
-    fn attempts<T>(
+    pub(crate) fn attempts<T>(
         &mut self,
         mut attempt: impl FnMut(&mut Self) -> Result<T, Attempt>,
     ) -> Result<T, ReadError> {
@@ -109,40 +152,73 @@ impl Netfilter {
     }
 
     fn attempt(&mut self) -> Result<(Ruleset, u32), Attempt> {
-        let before = self.generation()?;
+        let before = self.moment()?;
         let mut ruleset = Ruleset::default();
-        for (table, dormant) in self.tables()? {
-            let mut read = self.table(table)?;
-            if dormant {
-                // It enforces nothing, whatever it holds: it must be made anew.
+        for name in TableName::ALL {
+            let Some(told) = self.told(name)? else {
+                continue;
+            };
+            let mut read = self.table(name, &told)?;
+            let foreign = self.owned && !self.owns_as_told(&told);
+            if told.flags & DORMANT != 0 || foreign {
+                // Dormant, it enforces nothing, whatever it holds. One that others may change cannot become ours: the kernel
+                // gives flags to new tables only. Either must be made anew.
                 let bases = read.chains.values_mut().filter_map(|c| c.base.as_mut());
                 bases.for_each(|base| *base = decode::FOREIGN);
             }
-            ruleset.tables.insert(table, read);
+            ruleset.tables.insert(name, read);
         }
-        if self.generation()? == before {
-            Ok((ruleset, before))
+        let generation = self.undisturbed_since(&before)?;
+        Ok((ruleset, generation))
+    }
+
+    fn moment(&mut self) -> std::io::Result<Moment> {
+        let writer = self.writer();
+        // Nobody writes while it is held, so both figures are of one moment.
+        let pen = writer.lock();
+        Ok(Moment {
+            generation: self.generation()?,
+            ours: pen.committed(),
+            overruns: self.monitor.as_ref().map_or(0, Monitor::overruns),
+        })
+    }
+
+    /// The generation now, if nobody else has touched our tables since.
+    fn undisturbed_since(&mut self, before: &Moment) -> Result<u32, Attempt> {
+        let now = self.moment()?;
+        let all = now.generation.wrapping_sub(before.generation);
+        let ours = now.ours.wrapping_sub(before.ours);
+        let left_alone = all == ours
+            || self.monitor.as_mut().is_some_and(|monitor| {
+                monitor.left_alone(before.generation, now.generation, before.overruns)
+            });
+        if left_alone {
+            Ok(now.generation)
         } else {
             Err(Attempt::Interrupted)
         }
     }
 
-    /// Our tables that exist, and whether they sleep.
-    fn tables(&mut self) -> Result<BTreeMap<TableName, bool>, Attempt> {
-        let mut tables = BTreeMap::new();
-        self.dump("tables", kind::GET_TABLE, &[], |message| {
-            if let Some(table) = table_of(message) {
-                let flags = message.attributes().get(a::TABLE_FLAGS).and_then(be32)?;
-                tables.insert(table, flags & DORMANT != 0);
+    /// One of our tables; absent: there is none of that name.
+    pub(crate) fn told(&mut self, table: TableName) -> Result<Option<Told>, Attempt> {
+        let sequence = self.socket.sequences(1);
+        let mut requests = Requests::default();
+        requests.get(kind::GET_TABLE, sequence, &[(a::TABLE, table.as_str())]);
+        self.socket.send(requests.bytes())?;
+        loop {
+            let Some(datagram) = self.socket.receive(Wait::Until)? else {
+                continue;
+            };
+            let answer = Messages(datagram).find(|message| message.sequence == sequence);
+            if let Some(message) = answer {
+                return told_by(&message);
             }
-            Some(())
-        })?;
-        Ok(tables)
+        }
     }
 
-    fn table(&mut self, name: TableName) -> Result<Table, Attempt> {
+    fn table(&mut self, name: TableName, told: &Told) -> Result<Table, Attempt> {
         let mut chains = BTreeMap::new();
-        self.dump("chains", kind::GET_CHAIN, &[], |message| {
+        let dumped = self.dump("chains", kind::GET_CHAIN, &[], |message| {
             if table_of(message) == Some(name) {
                 let chain = decode::chain(message.attributes())?;
                 chains.insert(chain.name, (chain.base, Vec::new()));
@@ -163,6 +239,12 @@ impl Netfilter {
             table.chains.insert(name, Chain { base, rules });
         }
         self.sets(name, &mut table)?;
+        // Chains are listed without regard to their table, so changes of other tables can hide some of ours.
+        let found = table.chains.len() + table.sets.len() + table.maps.len();
+        let complete = told.uses.and_then(|uses| usize::try_from(uses).ok()) == Some(found);
+        if dumped == Dump::Disturbed && !complete {
+            return Err(Attempt::Interrupted);
+        }
         Ok(table)
     }
 
@@ -218,7 +300,7 @@ impl Netfilter {
         kind: u16,
         filter: &[(usize, &str)],
         mut each: impl FnMut(&Message<'_>) -> Option<()>,
-    ) -> Result<(), Attempt> {
+    ) -> Result<Dump, Attempt> {
         const INTERRUPTED: u16 = 0x10;
         let sequence = self.socket.sequences(1);
         let requests = Requests::dump(kind, sequence, filter);
@@ -235,9 +317,10 @@ impl Netfilter {
                     control::DONE | control::ERROR => {
                         let errno = message.errno().unwrap_or(libc::EPROTO);
                         return match errno {
-                            0 if interrupted => Err(Attempt::Interrupted),
+                            0 if malformed && interrupted => Err(Attempt::Interrupted),
                             0 if malformed => Err(ReadError::Malformed(what).into()),
-                            0 => Ok(()),
+                            0 if interrupted => Ok(Dump::Disturbed),
+                            0 => Ok(Dump::Whole),
                             libc::EINTR => Err(Attempt::Interrupted),
                             errno => Err(ReadError::Refused { what, errno }.into()),
                         };
@@ -248,6 +331,24 @@ impl Netfilter {
             }
         }
     }
+}
+
+fn told_by(message: &Message<'_>) -> Result<Option<Told>, Attempt> {
+    const WHAT: &str = "a table";
+    if message.kind == control::ERROR {
+        return match message.errno().unwrap_or(libc::EPROTO) {
+            libc::ENOENT => Ok(None),
+            libc::EINTR | libc::EAGAIN => Err(Attempt::Interrupted),
+            errno => Err(ReadError::Refused { what: WHAT, errno }.into()),
+        };
+    }
+    let number = |attribute| message.attributes().get(attribute).and_then(be32);
+    let flags = number(a::TABLE_FLAGS).ok_or(ReadError::Malformed(WHAT))?;
+    Ok(Some(Told {
+        flags,
+        uses: number(a::TABLE_USE),
+        owner: number(a::TABLE_OWNER),
+    }))
 }
 
 /// The generation, if the message is one.

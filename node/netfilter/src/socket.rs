@@ -39,6 +39,7 @@ impl Socket {
             sendable: 0,
             sequence: 1,
         };
+        socket.close_in_children()?;
         for option in [libc::NETLINK_EXT_ACK, libc::NETLINK_CAP_ACK] {
             // Kernels before 4.12 and 4.3 have neither; errors are then told without their place.
             let _ = socket.set(libc::SOL_NETLINK, option, 1);
@@ -51,6 +52,15 @@ impl Socket {
         };
         socket.set_any(libc::SOL_SOCKET, libc::SO_RCVTIMEO, &patience)?;
         Ok(socket)
+    }
+
+    /// A child process that kept it would keep tables owned by a daemon that is gone.
+    fn close_in_children(&self) -> io::Result<()> {
+        // SAFETY: the descriptor is open, and the flag is all that is set.
+        match unsafe { libc::fcntl(self.mnl.as_raw_fd(), libc::F_SETFD, libc::FD_CLOEXEC) } {
+            0 => Ok(()),
+            _ => Err(io::Error::last_os_error()),
+        }
     }
 
     /// Port that the kernel puts into what it says about our messages.

@@ -1,29 +1,24 @@
 //! Elements with a time-out, written beside all plans: the heartbeat of plugins, and answers that they remember.
 //!
 //! Sets of a volatile shape ([`Shape::is_volatile`]) belong to the ruleset, their elements to the running daemon: nobody
-//! compares them, reads them back or repairs them, and [`crate::Monitor`] does not tell of them. But every write is a
-//! transaction, so a reading of everything that takes longer than the time between two heartbeats has to begin again:
-//! before one, give a heartbeat that lasts, and pause.
+//! compares them, reads them back or repairs them. They go through the [`Writer`] of the plans, so [`crate::Monitor`] does
+//! not tell of them, and a reading of everything knows that they are none of others' changes.
 
 use crate::{
-    commit::control,
     encode::{flag, key, table_name},
     error::Unfit,
     kernel::{self, kind},
-    message::Messages,
-    native::{Buffer, NativeElement, NativeSet},
+    native::{NativeElement, NativeSet},
     program::name,
-    socket::{Socket, Wait},
+    writer::Writer,
 };
 use palisade_policy::rule::{Family, Protocol};
 use palisade_ruleset::ir::{SetName, Shape, TableName, Value, names};
 use std::{io, net::IpAddr, time::Duration};
 
-/// Writes elements with a time-out, through a socket of its own, in the network namespace of the thread that opened it.
-pub struct Volatile {
-    socket: Socket,
-    buffer: Buffer,
-}
+/// Writes elements with a time-out. Cheap to clone.
+#[derive(Clone)]
+pub struct Volatile(Writer);
 
 /// An answer to be remembered for a flow.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -72,15 +67,9 @@ struct Put<'a> {
 }
 
 impl Volatile {
-    /// A socket of its own.
-    ///
-    /// # Errors
-    /// When the socket cannot be made.
-    pub fn open() -> io::Result<Self> {
-        Ok(Self {
-            socket: Socket::open()?,
-            buffer: Buffer::default(),
-        })
+    /// Through that socket.
+    pub fn new(writer: Writer) -> Self {
+        Self(writer)
     }
 
     /// Says that plugins are answered for, from now on for so long, whatever was said before: rules queue.
@@ -147,14 +136,16 @@ impl Volatile {
             return Ok(());
         }
         let messages = 3 * puts.len();
-        let first = self.socket.sequences(messages + 2);
+        let mut pen = self.0.lock();
+        let pen = &mut *pen;
+        let first = pen.socket.sequences(messages + 2);
         let mut number = first;
         let mut next = || {
             number = number.wrapping_add(1);
             number
         };
-        self.buffer.clear();
-        self.buffer.begin(first);
+        pen.buffer.clear();
+        pen.buffer.begin(first);
         for put in puts {
             let set = name(put.set.as_str())?;
             let key = key(put.shape, &put.value)?;
@@ -172,24 +163,13 @@ impl Volatile {
                     element
                 });
                 let kind = kernel::SUBSYSTEM_SHIFTED | kind;
-                native.write_elements(&mut self.buffer, kind, flags, next());
+                native.write_elements(&mut pen.buffer, kind, flags, next());
             }
         }
-        self.buffer.end(next(), 0);
-        self.socket.drain()?;
-        self.socket.send(self.buffer.bytes())?;
-        self.complaint()
-    }
-
-    /// nf_tables commits within the send; the first refusal tells.
-    fn complaint(&mut self) -> Result<(), PutError> {
+        pen.buffer.end(next(), 0);
         let mut refused = None;
-        while let Some(datagram) = self.socket.receive(Wait::Never)? {
-            for message in Messages(datagram).filter(|m| m.kind == control::ERROR) {
-                let errno = message.errno().filter(|errno| *errno != 0);
-                refused = refused.or(errno);
-            }
-        }
+        // The first refusal tells.
+        pen.send(|message, _| refused = refused.or(message.errno()))?;
         match refused {
             None => Ok(()),
             Some(libc::ENOENT) => Err(PutError::Absent),

@@ -3,7 +3,7 @@
 mod expected;
 mod seen;
 
-use super::{Attempt, generation_of};
+use super::{Attempt, Moment, generation_of};
 use crate::{
     Mismatch, Netfilter, ReadError,
     commit::control,
@@ -48,7 +48,15 @@ impl Netfilter {
     pub fn read_touched(&mut self, plan: &Plan) -> Result<u32, Mismatch> {
         let expected = Expected::of(plan);
         if expected.questions() <= QUESTIONS {
-            let (seen, generation) = self.attempts(|this| this.look(&expected))?;
+            let mut again = false;
+            let (seen, generation) = self.attempts(|this| {
+                // The first attempt asks for nothing more: most often nobody disturbs it.
+                let before = match std::mem::replace(&mut again, true) {
+                    true => Some(this.moment()?),
+                    false => None,
+                };
+                this.look(&expected, before)
+            })?;
             if expected.difference(&seen).is_none() {
                 return Ok(generation);
             }
@@ -61,8 +69,12 @@ impl Netfilter {
         }
     }
 
-    /// One attempt to see what is expected.
-    fn look(&mut self, expected: &Expected<'_>) -> Result<(Seen, u32), Attempt> {
+    /// One attempt to see what is expected: within one generation, or undisturbed by others since that moment.
+    fn look(
+        &mut self,
+        expected: &Expected<'_>,
+        before: Option<Moment>,
+    ) -> Result<(Seen, u32), Attempt> {
         let first = self.socket.sequences(0);
         let (requests, about) = self.ask(expected, first);
         self.socket.sequences(about.len());
@@ -103,7 +115,11 @@ impl Netfilter {
         }
         if !expected.tables.is_empty() {
             dumped = true;
-            replies.seen.tables = self.tables()?.into_keys().collect();
+            for table in TableName::ALL {
+                if self.told(table)?.is_some() {
+                    replies.seen.tables.insert(table);
+                }
+            }
         }
         if dumped {
             replies.generations.push(self.generation()?);
@@ -112,7 +128,11 @@ impl Netfilter {
             [first, rest @ ..] if rest.iter().all(|other| other == first) => {
                 Ok((replies.seen, *first))
             }
-            _ => Err(Attempt::Interrupted),
+            _ => {
+                let before = before.ok_or(Attempt::Interrupted)?;
+                let generation = self.undisturbed_since(&before)?;
+                Ok((replies.seen, generation))
+            }
         }
     }
 

@@ -221,10 +221,7 @@ fn a_queued_packet_comes_back_with_a_mark_that_rules_test() {
     alone(|mut kernel| {
         start(&mut kernel, &asking());
         let mut queue = Queue::open(NUMBER, &QueueConfig::default()).expect("bound");
-        Volatile::open()
-            .expect("a socket")
-            .beat(LONG)
-            .expect("alive");
+        Volatile::new(kernel.writer()).beat(LONG).expect("alive");
         for (to, family) in [("127.0.0.1", Family::V4), ("::1", Family::V6)] {
             let receiver = receiver(to);
             for (yes, text) in [(false, b"n"), (true, b"y")] {
@@ -245,7 +242,7 @@ fn a_queued_packet_comes_back_with_a_mark_that_rules_test() {
 fn without_heartbeat_rules_do_not_queue() {
     alone(|mut kernel| {
         start(&mut kernel, &asking());
-        let mut volatile = Volatile::open().expect("a socket");
+        let mut volatile = Volatile::new(kernel.writer());
         volatile.beat(LONG).expect("alive");
         // A heartbeat is what was said last, however long the one before would have lasted.
         volatile.beat(Duration::from_millis(50)).expect("alive");
@@ -263,7 +260,7 @@ fn without_heartbeat_rules_do_not_queue() {
 fn a_remembered_answer_spares_the_queue() {
     alone(|mut kernel| {
         start(&mut kernel, &asking());
-        let mut volatile = Volatile::open().expect("a socket");
+        let mut volatile = Volatile::new(kernel.writer());
         let flow = |set: &str, address: &str| Remembered {
             set: SetName::new(set),
             source: ip(address),
@@ -287,7 +284,7 @@ fn a_remembered_answer_spares_the_queue() {
 fn an_answer_remembered_for_a_socket_is_no_other_sockets() {
     alone(|mut kernel| {
         start(&mut kernel, &asking());
-        let mut volatile = Volatile::open().expect("a socket");
+        let mut volatile = Volatile::new(kernel.writer());
         for (set, address) in [("match4s_1", "127.0.0.1"), ("match6s_1", "::1")] {
             let address = ip(address);
             let open = || UdpSocket::bind((address, 0)).expect("bound");
@@ -316,7 +313,7 @@ fn volatile_elements_are_nobodys_difference() {
         let desired = asking();
         start(&mut kernel, &desired);
         let mut monitor = Monitor::open(kernel.port()).expect("listening");
-        let mut volatile = Volatile::open().expect("a socket");
+        let mut volatile = Volatile::new(kernel.writer());
         volatile.beat(LONG).expect("alive");
         assert!(listing().contains("elements"));
         let actual = kernel.read().expect("read");
@@ -339,10 +336,7 @@ fn volatile_elements_are_nobodys_difference() {
 fn a_full_queue_drops_and_counts() {
     alone(|mut kernel| {
         start(&mut kernel, &asking());
-        Volatile::open()
-            .expect("a socket")
-            .beat(LONG)
-            .expect("alive");
+        Volatile::new(kernel.writer()).beat(LONG).expect("alive");
         let config = QueueConfig {
             length: 2,
             ..QueueConfig::default()

@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use palisade_integration::netns::Namespace;
-use palisade_netfilter::Volatile;
 use palisade_netfilter::queue::{Queue, QueueConfig, Verdict};
+use palisade_netfilter::{Volatile, Writer};
 use palisade_ruleset::plugins::QUEUE_BASE;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
@@ -40,7 +40,7 @@ impl Noop {
         let opened = host.run(|| -> Result<_> {
             let queues = (1..=STAGES).map(|stage| Queue::open(QUEUE_BASE + stage, &CONFIG));
             let queues: Vec<Queue> = queues.collect::<std::io::Result<_>>()?;
-            Ok((queues, Volatile::open()?))
+            Ok((queues, Volatile::new(Writer::open()?)))
         });
         let (mut queues, mut volatile) = opened.context("take the place of the daemon")?;
         volatile.beat(BEAT)?;

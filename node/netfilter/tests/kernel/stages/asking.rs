@@ -8,7 +8,7 @@ use super::{
 };
 use crate::namespace::{listing, nft};
 use palisade_netfilter::{
-    Volatile,
+    Volatile, Writer,
     nflog::{Log, Logged},
     queue::{Queue, QueueConfig, Verdict},
 };
@@ -87,7 +87,7 @@ fn answer(
     let open = |number| Queue::open(number, &QueueConfig::default()).expect("bound");
     let mut queues: Vec<Queue> = asking.queues().into_iter().map(open).collect();
     assert!(!queues.is_empty());
-    let mut volatile = Volatile::open().expect("a socket");
+    let mut volatile = Volatile::new(Writer::open().expect("a socket"));
     let mut beat: Option<Instant> = None;
     while stopped.try_recv() == Err(TryRecvError::Empty) {
         if beat.is_none_or(|last| last.elapsed() > Duration::from_millis(200)) {
