@@ -15,6 +15,7 @@ use palisade_proto::v1;
 use std::{collections::BTreeMap, path::Path, time::Instant};
 use tokio::sync::{mpsc, oneshot, watch};
 
+mod belief;
 mod blame;
 mod enforcer;
 mod feed;
@@ -29,12 +30,15 @@ mod saved_view;
 mod thread;
 pub mod transaction;
 mod trouble;
+mod wanted;
 
-pub use enforcer::Enforcer;
-pub use feed::EnforcedFeed;
+pub use enforcer::{Enforcer, NotEnforced};
+pub use feed::{Applied, EnforcedFeed};
 pub use kernel::{Kernel, kernel_position};
+pub use listener::Notifications;
 pub use thread::{Running, start, start_on};
 pub use trouble::{StartError, Trouble};
+pub use wanted::Wanted;
 
 /// Commands that wait; senders wait when it is full.
 const QUEUE: usize = 16;
@@ -97,7 +101,7 @@ impl Reconciler {
         let _ = self.commands.send(command).await;
         answer
             .await
-            .unwrap_or_else(|_| Outcome::Rejected(Rejection::internal("the node is stopping")))
+            .unwrap_or_else(|_| Outcome::Rejected(Rejection::unavailable("the node is stopping")))
     }
 
     /// The view held counts as this position.
@@ -137,7 +141,7 @@ impl Reconciler {
 }
 
 /// The inventory of what an enforcer holds.
-fn inventory<K: Kernel>(enforcer: &Enforcer<K>) -> v1::Inventory {
+fn inventory_of<K: Kernel>(enforcer: &Enforcer<K>) -> v1::Inventory {
     enforcer
         .held()
         .map(|held| wire::encode_inventory(held.hashes()))
@@ -154,7 +158,10 @@ pub fn uninstall<K: Kernel>(kernel: &mut K) -> Result<bool, Trouble> {
     if plan.is_empty() {
         return Ok(false);
     }
-    kernel.commit(&plan)?;
+    for plan in plan.transactions() {
+        kernel.commit(&plan).map_err(Trouble::Commit)?;
+        kernel.verify(&plan).map_err(Trouble::Mismatch)?;
+    }
     Ok(true)
 }
 

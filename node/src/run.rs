@@ -44,11 +44,7 @@ pub async fn run(arguments: Run) -> Result<()> {
     let running = enforce::start(dir, environment, metrics.clone()).await?;
     let reconciler = running.reconciler;
     let sinks = Directory::new(&arguments.sink_dir);
-    let (bind_failures, failing) = (
-        running.feed.bind_failures.clone(),
-        running.feed.failing.clone(),
-    );
-    let supervisor = supervisor::start(dir, sinks, running.feed, metrics.clone());
+    let supervisor = supervisor::start(dir, sinks, running.feed, metrics.clone())?;
     tokio::spawn(tell_ready(reconciler.clone(), metrics.clone()));
     tokio::spawn(follow(
         interfaces,
@@ -64,8 +60,8 @@ pub async fn run(arguments: Run) -> Result<()> {
         metrics,
         loaded: supervisor.loaded.clone(),
         channel: supervisor.channel.clone(),
-        bind_failures,
-        failing,
+        bind_failures: supervisor.bind_failures.clone(),
+        failing: supervisor.failing.clone(),
     };
     let synced = tokio::spawn(join.run());
 

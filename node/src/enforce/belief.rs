@@ -6,12 +6,7 @@
 use super::{Kernel, kernel_position, trouble::Trouble};
 use palisade_netfilter::{CommitError, ReadError};
 use palisade_policy::view::Position;
-use palisade_ruleset::{
-    apply::Actual,
-    diff,
-    ir::Ruleset,
-    plan::Plan,
-};
+use palisade_ruleset::{apply::Actual, diff, ir::Ruleset, plan::Plan};
 
 /// Times that a change is planned anew on what the kernel is read to hold.
 const ATTEMPTS: usize = 3;

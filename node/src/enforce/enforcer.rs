@@ -1,18 +1,19 @@
-//! Holds the view, the machine and what the kernel was last read to hold, and makes the kernel agree.
+//! Holds the view and the machine, and makes the kernel agree.
 //!
-//! Law h: without a complete view nothing is written. A view counts as enforced after read-back, and a transaction that
-//! fails leaves the view before it held and enforced. After any surprise the kernel is read whole.
+//! Law h: without a complete view nothing is written. A transaction of the view is enforced and kept whole, or not at all.
+//! What the view says is refused with the items at fault, and the view before is enforced again. What the machine cannot do
+//! at the moment is tried again: the transaction is kept, and waits.
 
 use super::{
-    EnforcedFeed, Kernel, Observed, Positions, StartError, Trouble, kernel_position,
-    saved_view::build, trouble::refused,
+    EnforcedFeed, Kernel, Observed, Positions, StartError, Trouble,
+    belief::Tables,
+    saved::Store,
+    saved_view::build,
+    transaction::{Rejection, Transaction},
+    trouble::refused,
 };
-use crate::{
-    cause::chain,
-    condition::Condition,
-    enforce::saved::Store,
-    enforce::transaction::{Rejection, Transaction},
-};
+use crate::{cause::chain, condition::Condition};
+use palisade_netfilter::OwnError;
 use palisade_policy::{
     delta::{Change, Held, SetChange, Undo},
     fault::Refusal,
@@ -24,7 +25,7 @@ use palisade_policy::{
     wire::decode_ops,
 };
 use palisade_proto::v1::TransactionKind;
-use palisade_ruleset::{apply::Actual, lower::LowerCache};
+use palisade_ruleset::lower::LowerCache;
 use std::{collections::BTreeMap, path::Path, time::Instant};
 
 mod write;
@@ -33,53 +34,96 @@ use write::Record;
 
 /// The owner.
 pub struct Enforcer<K> {
-    kernel: K,
+    tables: Tables<K>,
     store: Store,
     cache: LowerCache,
     environment: Environment,
     held: Option<Held>,
-    positions: Positions,
-    /// What the kernel was last read to hold, or was read back to have become.
-    actual: Actual,
+    /// Where the view held stands.
+    at: Option<Position>,
+    /// What was changed of the view held, and is not enforced and kept yet.
+    pending: Option<Pending>,
+    /// What became of it, until somebody asks.
+    decided: Option<Result<(), Rejection>>,
+    /// View or machine changed since the kernel last agreed with them.
+    stale: bool,
+    /// Who may have changed our tables since they were read.
+    suspect: Option<String>,
     endpoints: BTreeMap<EndpointId, EndpointStatus>,
-    /// What the view and the machine, as they are, make people know.
+    /// Conditions that follow from the current view and interfaces; reported until they no longer hold.
     remarks: Vec<Condition>,
     trouble: Option<Condition>,
     foreign: Option<Condition>,
+    /// Changes by others are not heard of.
+    deaf: bool,
+    foreign_changes: u64,
     read_back: Instant,
     feed: EnforcedFeed,
     /// The kernel could queue when last lowered for, or nothing asked for it.
     queued: bool,
 }
 
+/// A transaction that is applied to the view held, and not acknowledged.
+struct Pending {
+    /// Absent: there was no view before.
+    undo: Option<Undo>,
+    before: Option<Position>,
+    change: Change,
+    /// The change as bytes for the journal; empty: the whole view is to be written.
+    bytes: Vec<u8>,
+    /// The kernel was known to stand at the view before.
+    settled: bool,
+}
+
+/// A transaction is not enforced.
+#[derive(Debug)]
+pub enum NotEnforced {
+    /// It never will be; the view before is held, and enforced if the machine can.
+    Refused(Rejection),
+    /// The machine cannot for now. It is tried again with every [`Enforcer::settle`]; [`Enforcer::decided`] tells the outcome.
+    Waiting,
+}
+
 impl<K: Kernel> Enforcer<K> {
-    /// Reads the kernel, finds the last good view on disk, and enforces it; adopting what is there already. Without a
-    /// saved view the kernel is only read.
+    /// Finds the view to start with on disk and enforces it; what is in the kernel already is adopted. Without a saved view
+    /// the kernel is only read.
     ///
     /// # Errors
-    /// See [`StartError`]. A saved view that cannot be enforced now is [`Self::trouble`], not an error.
+    /// See [`StartError`]. A saved view that cannot be enforced now is [`Self::is_troubled`], not an error.
     pub fn start(dir: &Path, mut kernel: K, environment: Environment) -> Result<Self, StartError> {
-        let actual = kernel.read()?;
-        let named = kernel_position(&actual);
+        match kernel.own() {
+            Ok(true) => tracing::info!("our tables are owned: no other program can change them"),
+            Ok(false) => tracing::info!("our tables are not owned; what others change is repaired"),
+            Err(err @ OwnError::Taken { .. }) => return Err(StartError::Taken(err)),
+            Err(err) => tracing::warn!(err = %chain(&err), "our tables are not owned"),
+        }
+        let feed = EnforcedFeed::new(kernel.writer())?;
+        let mut tables = Tables::new(kernel);
+        if let Err(err) = tables.look() {
+            tracing::error!(err = %chain(&err), "our tables cannot be read");
+        }
+        let named = tables.position();
         let (store, found) = Store::open(dir, named.as_ref(), build)?;
-        let (position, held) = found.unzip();
+        let (at, held) = found.unzip();
         let mut enforcer = Self {
-            kernel,
+            tables,
             store,
             cache: LowerCache::default(),
             environment,
             held,
-            positions: Positions {
-                have: position,
-                enforced: None,
-            },
-            actual: Actual::new(actual),
+            at,
+            pending: None,
+            decided: None,
+            stale: true,
+            suspect: None,
             endpoints: BTreeMap::new(),
             remarks: Vec::new(),
             trouble: None,
             foreign: None,
+            deaf: false,
+            foreign_changes: 0,
             read_back: Instant::now(),
-            feed: EnforcedFeed::new()?,
+            feed,
             queued: true,
         };
         enforcer.settle();
@@ -91,9 +135,15 @@ impl<K: Kernel> Enforcer<K> {
         self.held.as_ref()
     }
 
-    /// Which view is held, and which enforced.
+    /// Which view is acknowledged, and which enforced.
     pub fn positions(&self) -> Positions {
-        self.positions
+        Positions {
+            have: match &self.pending {
+                Some(pending) => pending.before,
+                None => self.at,
+            },
+            enforced: self.tables.enforced(),
+        }
     }
 
     /// When the kernel was last read back as desired.
@@ -101,9 +151,9 @@ impl<K: Kernel> Enforcer<K> {
         self.read_back
     }
 
-    /// The kernel, to look at.
+    /// The kernel, to look at and to listen to.
     pub fn kernel(&mut self) -> &mut K {
-        &mut self.kernel
+        self.tables.kernel()
     }
 
     /// What plugins and those who watch have of it.
@@ -111,9 +161,14 @@ impl<K: Kernel> Enforcer<K> {
         &self.feed
     }
 
-    /// Whether the kernel is not as it should be: try [`Self::settle`] again later.
+    /// Whether the kernel is not as it should be, or not known to be: try [`Self::settle`] again later.
     pub fn is_troubled(&self) -> bool {
         self.trouble.is_some()
+    }
+
+    /// Changes of our tables by others, repaired so far.
+    pub fn foreign_changes(&self) -> u64 {
+        self.foreign_changes
     }
 
     /// What is to be reported.
@@ -121,6 +176,7 @@ impl<K: Kernel> Enforcer<K> {
         let mut conditions = self.remarks.clone();
         conditions.extend(self.trouble.clone());
         conditions.extend(self.foreign.clone());
+        conditions.extend(self.deaf.then(deaf));
         conditions.sort();
         Observed {
             environment: self.environment.clone(),
@@ -133,27 +189,18 @@ impl<K: Kernel> Enforcer<K> {
     pub fn set_environment(&mut self, environment: Environment) {
         if self.environment != environment {
             self.environment = environment;
+            self.stale = true;
             self.settle();
         }
     }
 
-    /// Someone else changed our tables: reads them whole and repairs what differs. Whether anything did.
+    /// Someone else may have changed our tables: reads them whole and repairs what differs. Whether anything did.
     pub fn repair(&mut self, who: &str) -> bool {
-        match self.kernel.read() {
-            Ok(actual) if &actual == self.actual.ruleset() => return false,
-            Ok(actual) => self.actual = Actual::new(actual),
-            Err(err) => {
-                self.note_trouble(&err.into());
-                return false;
-            }
-        }
-        self.foreign = Some(Condition {
-            kind: "ForeignChange",
-            reason: "Repaired",
-            message: format!("{who} changed our tables"),
-        });
+        let before = self.foreign_changes;
+        self.suspect = Some(who.to_owned());
+        self.tables.doubt();
         self.settle();
-        true
+        self.foreign_changes != before
     }
 
     /// Rules ask plugins, and the kernel cannot queue: try [`Self::look_for_queue`] now and then.
@@ -166,11 +213,19 @@ impl<K: Kernel> Enforcer<K> {
         if !self.misses_queue() {
             return;
         }
-        match self.kernel.can_queue() {
-            Ok(true) => self.settle(),
+        match self.tables.kernel().can_queue() {
+            Ok(true) => {
+                self.stale = true;
+                self.settle();
+            }
             Ok(false) => {}
             Err(err) => tracing::warn!(%err, "the kernel cannot be asked whether it can queue"),
         }
+    }
+
+    /// Whether changes by others are not heard of.
+    pub fn set_deaf(&mut self, deaf: bool) {
+        self.deaf = deaf;
     }
 
     /// The foreign change is old news.
@@ -178,39 +233,45 @@ impl<K: Kernel> Enforcer<K> {
         self.foreign = None;
     }
 
-    /// Makes the kernel agree with the view held and the machine as it is. Failure is remembered as trouble.
+    /// Makes the kernel agree with the view held and the machine as it is, and tries again what waits. Failure is trouble.
     pub fn settle(&mut self) {
-        if self.held.is_none() {
-            return;
+        if let Err(err) = self.look() {
+            return self.note_trouble(&err);
         }
-        match self.enforce(Record::Nothing, None) {
-            Ok(()) => {
-                self.positions.enforced = self.positions.have;
-                self.trouble = None;
-            }
-            Err(trouble) => {
-                // What the kernel does now is not what any view says.
-                self.positions.enforced = None;
-                self.note_trouble(&trouble);
+        if self.pending.is_some() {
+            self.decided = self.attempt();
+        } else if self.held.is_none() || !self.stale && self.tables.enforced() == self.at {
+            self.trouble = None;
+        } else {
+            match self.enforce(Record::Nothing, None) {
+                Ok(()) => self.trouble = None,
+                Err(trouble) => self.note_trouble(&trouble),
             }
         }
     }
 
+    /// Reads the kernel if it is not known, and says who changed it.
+    fn look(&mut self) -> Result<(), Trouble> {
+        let differs = self.tables.look()?;
+        if let (Some(who), true) = (self.suspect.take(), differs) {
+            self.foreign_changes += 1;
+            self.foreign = Some(Condition {
+                kind: "ForeignChange",
+                reason: "Repaired",
+                message: format!("{who} changed our tables"),
+            });
+        }
+        Ok(())
+    }
+
     /// The view held counts as this position.
     pub fn unchanged(&mut self, position: Position) {
-        if self
-            .held
-            .as_ref()
-            .is_none_or(|held| held.digest() != position.digest)
-        {
+        let held = self.held.as_ref().map(Held::digest);
+        if held != Some(position.digest) || self.pending.is_some() {
             return;
         }
-        self.positions.have = Some(position);
-        if let Some(enforced) = &mut self.positions.enforced
-            && enforced.digest == position.digest
-        {
-            *enforced = position;
-        }
+        self.at = Some(position);
+        self.tables.renamed(position);
         if let Err(err) = self.store.note(&position) {
             tracing::warn!(%err, "revision not noted");
         }
@@ -219,10 +280,12 @@ impl<K: Kernel> Enforcer<K> {
     /// Enforces a transaction: in the kernel, read back, on disk; or nothing of it.
     ///
     /// # Errors
-    /// Why it was refused; the view before is held and enforced.
-    pub fn transact(&mut self, transaction: Transaction) -> Result<(), Rejection> {
-        let before = self.positions.have;
-        let settled = self.trouble.is_none() && self.positions.enforced == before;
+    /// Why it is not enforced.
+    pub fn transact(&mut self, transaction: Transaction) -> Result<(), NotEnforced> {
+        // There is one at a time; whoever sends another has given up the first.
+        self.give_up();
+        let before = self.at;
+        let settled = self.trouble.is_none() && !self.stale && self.tables.enforced() == before;
         let bytes: Vec<u8> = match transaction.kind {
             TransactionKind::Delta if self.store.takes_changes() => {
                 transaction.ops.iter().flat_map(delimited).collect()
@@ -230,32 +293,75 @@ impl<K: Kernel> Enforcer<K> {
             _ => Vec::new(),
         };
         let to = transaction.to;
-        let (change, undo) = self.take(transaction).map_err(|err| refused(&err))?;
-        self.positions.have = Some(to);
-        let record = if bytes.is_empty() {
+        let (change, undo) = self
+            .take(transaction)
+            .map_err(|err| NotEnforced::Refused(refused(&err)))?;
+        self.at = Some(to);
+        self.stale = true;
+        self.pending = Some(Pending {
+            undo,
+            before,
+            change,
+            bytes,
+            settled,
+        });
+        match self.attempt() {
+            Some(Ok(())) => Ok(()),
+            Some(Err(rejection)) => Err(NotEnforced::Refused(rejection)),
+            None => Err(NotEnforced::Waiting),
+        }
+    }
+
+    /// What became of the transaction that waited, once.
+    pub fn decided(&mut self) -> Option<Result<(), Rejection>> {
+        self.decided.take()
+    }
+
+    /// Takes back the transaction that waits, if one does: why it could not be enforced.
+    pub fn give_up(&mut self) -> Option<Rejection> {
+        let pending = self.pending.take()?;
+        let why = match &self.trouble {
+            Some(trouble) => trouble.message.clone(),
+            None => "it was given up".to_owned(),
+        };
+        self.take_back(pending);
+        Some(Rejection::unavailable(&why))
+    }
+
+    /// Tries what is pending. Absent: it still waits.
+    fn attempt(&mut self) -> Option<Result<(), Rejection>> {
+        let mut pending = self.pending.take()?;
+        let record = if pending.bytes.is_empty() {
             Record::Snapshot
         } else {
-            Record::Change(&bytes)
+            Record::Change(&pending.bytes)
         };
-        match self.enforce(record, settled.then_some(&change)) {
+        let since = pending.settled.then_some(&pending.change);
+        match self.enforce(record, since) {
             Ok(()) => {
-                self.positions.enforced = Some(to);
                 self.trouble = None;
-                Ok(())
+                Some(Ok(()))
+            }
+            Err(trouble) if trouble.is_of_the_machine() => {
+                self.note_trouble(&trouble);
+                pending.settled = false;
+                self.pending = Some(pending);
+                None
             }
             Err(trouble) => {
-                tracing::warn!(err = %chain(&trouble), revision = to.revision, "transaction refused");
+                let revision = self.at.map_or(0, |at| at.revision);
+                tracing::warn!(err = %chain(&trouble), revision, "transaction refused");
                 let view = self.held.as_ref().map(Held::view);
-                let rejection = trouble.reject(view, &change);
-                self.take_back(undo, before);
-                Err(rejection)
+                let rejection = trouble.reject(view, &pending.change);
+                self.take_back(pending);
+                Some(Err(rejection))
             }
         }
     }
 
     /// After an answer was given: what need not delay it.
     pub fn tidy(&mut self) {
-        if self.held.is_none() || self.store.takes_changes() {
+        if self.held.is_none() || self.pending.is_some() || self.store.takes_changes() {
             return;
         }
         let kept = self
@@ -280,31 +386,44 @@ impl<K: Kernel> Enforcer<K> {
         Ok((change, Some(undo)))
     }
 
-    fn take_back(&mut self, undo: Option<Undo>, before: Option<Position>) {
-        self.positions.have = before;
-        match (undo, &mut self.held) {
+    fn take_back(&mut self, pending: Pending) {
+        self.at = pending.before;
+        self.stale = true;
+        match (pending.undo, &mut self.held) {
             (Some(undo), Some(held)) => held.undo(undo),
             (_, held) => *held = None,
         }
         if let Err(err) = self.store.discard() {
             tracing::warn!(%err, "refused change not taken out of the journal");
         }
-        // What was begun may have reached the kernel, and lost its way only at read-back or on disk.
-        match self.kernel.read() {
-            Ok(actual) => self.actual = Actual::new(actual),
-            Err(err) => self.note_trouble(&err.into()),
-        }
+        // A part of it may have reached the kernel: whatever is not known is read.
         self.settle();
     }
 
     fn note_trouble(&mut self, trouble: &Trouble) {
         let message = chain(trouble);
-        tracing::error!(err = %message, "the kernel is not as it should be");
+        let (kind, reason) = match self.at {
+            // What is acknowledged is enforced all the same.
+            _ if self.pending.is_some() && self.positions().enforced == self.positions().have => {
+                ("Degraded", "MachineFault")
+            }
+            _ => ("Degraded", "NotEnforced"),
+        };
+        tracing::error!(err = %message, reason, "the kernel is not as it should be; it is tried again");
         self.trouble = Some(Condition {
-            kind: "Degraded",
-            reason: "NotEnforced",
+            kind,
+            reason,
             message,
         });
+    }
+}
+
+fn deaf() -> Condition {
+    Condition {
+        kind: "Degraded",
+        reason: "NotHeard",
+        message: "the kernel does not tell of changes by other programs; it is asked to again, and then everything is read"
+            .to_owned(),
     }
 }
 

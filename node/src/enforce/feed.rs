@@ -1,54 +1,59 @@
-//! What follows from the view enforced for plugins, and for those who watch: published as the kernel changes.
+//! What follows from the view enforced, for those who look at it from other threads: published as the kernel changes.
 //!
 //! A view without plugins publishes nothing, and costs nothing.
 
-use crate::{
-    enforce::gate::Gate,
-    enforce::inventory,
-    plugins::Wanted,
-    plugins::audit::{Bus, sink::Failing},
-    plugins::bind_failures::BindFailures,
-    wake::Wake,
-};
+use super::{gate::Gate, inventory, wanted::Wanted};
+use crate::wake::Wake;
+use palisade_netfilter::Writer;
 use palisade_policy::{packet::Environment, resolve::Resolution, view::View};
 use palisade_ruleset::plugins::Asking;
-use std::{io, sync::Arc};
+use std::{
+    fmt, io,
+    sync::{Arc, OnceLock},
+};
 use tokio::sync::watch;
 
+/// A view that was enforced, as those who watch are told.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Applied {
+    /// Its revision.
+    pub revision: u64,
+    /// How many items changed.
+    pub items: usize,
+}
+
 /// Cheap to clone; clones are one.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct EnforcedFeed {
     /// What the ruleset in force asks.
     pub gate: Gate,
     /// Numbers and names.
     pub inventory: inventory::Shared,
-    /// Events.
-    pub bus: Bus,
-    /// Numbers that they could not be had at.
-    pub bind_failures: BindFailures,
-    /// Sinks of auditors that fail.
-    pub failing: Failing,
     /// Wakes the thread that answers packets.
     pub wake: Wake,
+    /// What writes elements beside the enforcer's plans; absent on a model of the kernel.
+    pub writer: Option<Writer>,
     wanted: watch::Sender<Arc<Wanted>>,
     asked: watch::Sender<bool>,
+    watcher: Arc<OnceLock<Watcher>>,
 }
+
+type Watcher = Box<dyn Fn(Applied) + Send + Sync>;
 
 impl EnforcedFeed {
     /// Nothing so far.
     ///
     /// # Errors
     /// No descriptor is left.
-    pub fn new() -> io::Result<Self> {
+    pub fn new(writer: Option<Writer>) -> io::Result<Self> {
         Ok(Self {
             gate: Gate::default(),
             inventory: inventory::Shared::default(),
-            bus: Bus::new(Wake::new()?),
-            bind_failures: BindFailures::default(),
-            failing: Failing::default(),
             wake: Wake::new()?,
+            writer,
             wanted: watch::channel(Arc::default()).0,
             asked: watch::channel(false).0,
+            watcher: Arc::default(),
         })
     }
 
@@ -62,8 +67,23 @@ impl EnforcedFeed {
         self.asked.subscribe()
     }
 
+    /// Is called with every view enforced while the view has plugins; on the enforcing thread, so it never waits. The first
+    /// watcher stays.
+    pub fn watch(&self, watcher: impl Fn(Applied) + Send + Sync + 'static) {
+        let _ = self.watcher.set(Box::new(watcher));
+    }
+
+    /// Tells the watcher.
+    pub(super) fn tell(&self, applied: Applied) {
+        if self.in_use()
+            && let Some(watcher) = self.watcher.get()
+        {
+            watcher(applied);
+        }
+    }
+
     /// Whether the view held has plugins.
-    pub fn in_use(&self) -> bool {
+    fn in_use(&self) -> bool {
         !self.wanted.borrow().plugins.is_empty()
     }
 
@@ -103,5 +123,11 @@ impl EnforcedFeed {
             }
             changed
         });
+    }
+}
+
+impl fmt::Debug for EnforcedFeed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("EnforcedFeed").finish_non_exhaustive()
     }
 }

@@ -1,14 +1,25 @@
-//! What the reconciler needs of the kernel.
+//! What the enforcer needs of the kernel.
 
-use palisade_netfilter::{CommitError, Mismatch, Netfilter, ReadError};
+use super::listener::Notifications;
+use palisade_netfilter::{CommitError, Event, Mismatch, Netfilter, OwnError, ReadError, Writer};
 use palisade_policy::view::{Digest, Epoch, Position};
 use palisade_ruleset::{
     ir::{Ruleset, SetName, TableName, Value, names},
     plan::Plan,
 };
+use std::{
+    io,
+    os::fd::{AsFd, OwnedFd},
+};
 
 /// Our tables in the kernel, or in a model of it.
-pub trait Kernel {
+pub trait Kernel: Notifications {
+    /// Owns our tables from now on, where it can. Whether it can.
+    ///
+    /// # Errors
+    /// As [`Netfilter::own`].
+    fn own(&mut self) -> Result<bool, OwnError>;
+
     /// All of our tables.
     ///
     /// # Errors
@@ -18,7 +29,7 @@ pub trait Kernel {
     /// One transaction.
     ///
     /// # Errors
-    /// As [`Netfilter::commit`]; then nothing changed, except after `Overrun`.
+    /// As [`Netfilter::commit`]; then nothing changed, except after `Overrun` and `Socket`.
     fn commit(&mut self, plan: &Plan) -> Result<(), CommitError>;
 
     /// Reads back what the plan touched: whether it is as the plan left it.
@@ -34,11 +45,28 @@ pub trait Kernel {
     /// When it cannot be asked.
     fn can_queue(&mut self) -> Result<bool, ReadError>;
 
-    /// Names who makes its changes: notifications that carry it are of our own.
-    fn port(&self) -> u32;
+    /// What writes beside plans; absent: nobody does.
+    fn writer(&self) -> Option<Writer>;
+}
+
+impl Notifications for Netfilter {
+    fn listen(&mut self) -> io::Result<OwnedFd> {
+        Self::listen(self)?;
+        let monitor = self.monitor().ok_or(io::ErrorKind::NotConnected)?;
+        monitor.as_fd().try_clone_to_owned()
+    }
+
+    fn next_event(&mut self) -> io::Result<Option<Event>> {
+        let monitor = self.monitor().ok_or(io::ErrorKind::NotConnected)?;
+        monitor.next_event()
+    }
 }
 
 impl Kernel for Netfilter {
+    fn own(&mut self) -> Result<bool, OwnError> {
+        Self::own(self)
+    }
+
     fn read(&mut self) -> Result<Ruleset, ReadError> {
         Self::read(self)
     }
@@ -55,8 +83,8 @@ impl Kernel for Netfilter {
         Self::can_queue(self)
     }
 
-    fn port(&self) -> u32 {
-        Self::port(self)
+    fn writer(&self) -> Option<Writer> {
+        Some(Self::writer(self))
     }
 }
 

@@ -2,98 +2,90 @@
 //! missed meanwhile counts as a change by somebody.
 
 use crate::backoff::Backoff;
-use palisade_netfilter::{Event, Monitor};
-use std::{
-    io,
-    os::{fd::AsFd, unix},
-    time::Instant,
-};
+use palisade_netfilter::Event;
+use std::{io, os::fd::OwnedFd, os::unix, time::Instant};
 use tokio::{io::Interest, net::UnixDatagram};
 
-/// Where notifications come from; readable when there may be one.
-pub(super) trait Notifications: AsFd {
-    /// The next one; absent: none so far.
+/// Where notifications come from.
+pub trait Notifications {
+    /// Hears of every change from now on, in place of what was heard before. The descriptor is readable when there may be an
+    /// event; it is only waited for.
+    ///
+    /// # Errors
+    /// It cannot listen.
+    fn listen(&mut self) -> io::Result<OwnedFd>;
+
+    /// The next event; absent: none so far.
+    ///
+    /// # Errors
+    /// The source failed, or does not listen.
     fn next_event(&mut self) -> io::Result<Option<Event>>;
 }
 
-impl Notifications for Monitor {
-    fn next_event(&mut self) -> io::Result<Option<Event>> {
-        Self::next_event(self)
-    }
-}
-
 /// One who listens, always.
-pub(super) struct Listener<N, F> {
-    open: F,
-    source: Option<Source<N>>,
+pub(super) struct Listener {
+    /// Absent: nothing is heard. Tokio takes netlink sockets by an unsafe door alone; to wait, one socket for datagrams is
+    /// as good as another.
+    readiness: Option<UnixDatagram>,
     patience: Backoff,
-    /// When to open another source, while there is none.
+    /// When to listen again, while nothing is heard.
     retry: Instant,
 }
 
-struct Source<N> {
-    notifications: N,
-    /// A duplicate of its descriptor, only waited for. Tokio takes netlink sockets by an unsafe door alone; to wait, one
-    /// socket for datagrams is as good as another.
-    readiness: UnixDatagram,
+fn listen(source: &mut impl Notifications) -> io::Result<UnixDatagram> {
+    let socket = unix::net::UnixDatagram::from(source.listen()?);
+    socket.set_nonblocking(true)?;
+    UnixDatagram::from_std(socket)
 }
 
-impl<N: Notifications> Source<N> {
-    fn new(notifications: N) -> io::Result<Self> {
-        let duplicate = notifications.as_fd().try_clone_to_owned()?;
-        let socket = unix::net::UnixDatagram::from(duplicate);
-        socket.set_nonblocking(true)?;
-        Ok(Self {
-            notifications,
-            readiness: UnixDatagram::from_std(socket)?,
-        })
-    }
-}
-
-impl<N: Notifications, F: FnMut() -> io::Result<N>> Listener<N, F> {
-    /// Listens from now on; within a runtime.
-    ///
-    /// # Errors
-    /// The first source cannot be opened.
-    pub(super) fn start(mut open: F) -> io::Result<Self> {
-        let source = Source::new(open()?)?;
-        Ok(Self {
-            open,
-            source: Some(source),
+impl Listener {
+    /// Listens from now on, or as soon as that is possible; within a runtime.
+    pub(super) fn start(source: &mut impl Notifications) -> Self {
+        let mut listener = Self {
+            readiness: None,
             patience: Backoff::stream(),
             retry: Instant::now(),
-        })
+        };
+        match listen(source) {
+            Ok(readiness) => listener.readiness = Some(readiness),
+            Err(err) => listener.fail(&err),
+        }
+        listener
+    }
+
+    /// Whether changes by others are heard of.
+    pub(super) fn hears(&self) -> bool {
+        self.readiness.is_some()
     }
 
     /// Until [`Self::take`] may have something to tell. May be dropped at any time.
     pub(super) async fn wait(&self) {
-        let Some(source) = &self.source else {
+        let Some(readiness) = &self.readiness else {
             return tokio::time::sleep_until(self.retry.into()).await;
         };
         // Whether it is readable or has failed, the next read tells.
-        let _ = source.readiness.readable().await;
+        let _ = readiness.readable().await;
         // Taken as read, before it is read: what comes after wakes again.
-        let _: io::Result<()> = source
-            .readiness
-            .try_io(Interest::READABLE, || Err(io::ErrorKind::WouldBlock.into()));
+        let _: io::Result<()> =
+            readiness.try_io(Interest::READABLE, || Err(io::ErrorKind::WouldBlock.into()));
     }
 
     /// Takes all that was said. Who changed our tables, if somebody may have.
-    pub(super) fn take(&mut self) -> Option<String> {
+    pub(super) fn take(&mut self, source: &mut impl Notifications) -> Option<String> {
         let mut who = None;
         let somebody = || "somebody".to_owned();
-        if self.source.is_none() && self.retry <= Instant::now() {
-            match (self.open)().and_then(Source::new) {
-                Ok(source) => {
+        if self.readiness.is_none() && self.retry <= Instant::now() {
+            match listen(source) {
+                Ok(readiness) => {
                     tracing::info!("notifications of nf_tables are heard again");
-                    self.source = Some(source);
+                    self.readiness = Some(readiness);
                     who = Some(somebody());
                 }
                 Err(err) => self.fail(&err),
             }
         }
-        while let Some(source) = &mut self.source {
-            match source.notifications.next_event() {
+        while self.readiness.is_some() {
+            match source.next_event() {
                 Ok(Some(Event::Changed {
                     pid,
                     command,
@@ -124,7 +116,7 @@ impl<N: Notifications, F: FnMut() -> io::Result<N>> Listener<N, F> {
     fn fail(&mut self, err: &io::Error) {
         let wait = self.patience.next(&mut rand::rng());
         tracing::error!(%err, retry_in = ?wait, "notifications of nf_tables are not heard");
-        self.source = None;
+        self.readiness = None;
         self.retry = Instant::now() + wait;
     }
 }
@@ -134,49 +126,43 @@ mod tests {
     use super::*;
     use std::{
         collections::{BTreeSet, VecDeque},
-        os::fd::BorrowedFd,
-        sync::{Arc, Mutex},
         time::Duration,
     };
 
     type Answer = io::Result<Option<Event>>;
 
-    /// A source that says what it is told to, and is readable all the time.
+    /// Says what it is told to, and is readable all the time: what it is opened with, one after the other; then it cannot
+    /// be opened.
     struct Scripted {
+        scripts: VecDeque<io::Result<Vec<Answer>>>,
         answers: VecDeque<Answer>,
-        socket: unix::net::UnixDatagram,
-        _peer: unix::net::UnixDatagram,
-    }
-
-    impl AsFd for Scripted {
-        fn as_fd(&self) -> BorrowedFd<'_> {
-            self.socket.as_fd()
-        }
+        peer: Option<unix::net::UnixDatagram>,
     }
 
     impl Notifications for Scripted {
+        fn listen(&mut self) -> io::Result<OwnedFd> {
+            let script = self.scripts.pop_front();
+            let answers = script.unwrap_or_else(|| Err(io::ErrorKind::OutOfMemory.into()))?;
+            self.answers = answers.into();
+            let (socket, peer) = unix::net::UnixDatagram::pair()?;
+            peer.send(b"!")?;
+            self.peer = Some(peer);
+            Ok(socket.into())
+        }
+
         fn next_event(&mut self) -> Answer {
             self.answers.pop_front().unwrap_or(Ok(None))
         }
     }
 
-    /// The sources that are opened, one after the other; then none can be.
-    fn listener(
-        scripts: Vec<io::Result<Vec<Answer>>>,
-    ) -> Listener<Scripted, impl FnMut() -> io::Result<Scripted>> {
-        let scripts = Arc::new(Mutex::new(VecDeque::from(scripts)));
-        Listener::start(move || {
-            let script = scripts.lock().expect("whole").pop_front();
-            let answers = script.unwrap_or_else(|| Err(io::ErrorKind::OutOfMemory.into()))?;
-            let (socket, peer) = unix::net::UnixDatagram::pair()?;
-            peer.send(b"!")?;
-            Ok(Scripted {
-                answers: answers.into(),
-                socket,
-                _peer: peer,
-            })
-        })
-        .expect("the first can be opened")
+    fn start(scripts: Vec<io::Result<Vec<Answer>>>) -> (Scripted, Listener) {
+        let mut source = Scripted {
+            scripts: scripts.into(),
+            answers: VecDeque::new(),
+            peer: None,
+        };
+        let listener = Listener::start(&mut source);
+        (source, listener)
     }
 
     fn changed(tables: bool) -> Answer {
@@ -189,45 +175,59 @@ mod tests {
         }))
     }
 
-    async fn next<F: FnMut() -> io::Result<Scripted>>(
-        listener: &mut Listener<Scripted, F>,
-    ) -> Option<String> {
+    async fn next(listener: &mut Listener, source: &mut Scripted) -> Option<String> {
         tokio::time::timeout(Duration::from_secs(60), listener.wait())
             .await
             .expect("woken");
-        listener.take()
+        listener.take(source)
     }
 
     #[tokio::test]
     async fn changes_of_our_tables_are_told_and_those_of_others_are_not() {
-        let mut listener = listener(vec![Ok(vec![
+        let (mut source, mut listener) = start(vec![Ok(vec![
             changed(false),
             Ok(None),
             changed(true),
             changed(false),
         ])]);
-        assert_eq!(next(&mut listener).await, None);
-        assert_eq!(listener.take().as_deref(), Some("nft (pid 5)"));
+        assert_eq!(next(&mut listener, &mut source).await, None);
+        assert_eq!(listener.take(&mut source).as_deref(), Some("nft (pid 5)"));
     }
 
     #[tokio::test]
     async fn lost_notifications_are_a_change_by_somebody() {
-        let mut listener = listener(vec![Ok(vec![Ok(Some(Event::Overrun))])]);
-        assert_eq!(next(&mut listener).await.as_deref(), Some("somebody"));
+        let (mut source, mut listener) = start(vec![Ok(vec![Ok(Some(Event::Overrun))])]);
+        let who = next(&mut listener, &mut source).await;
+        assert_eq!(who.as_deref(), Some("somebody"));
     }
 
     #[tokio::test]
     async fn a_source_that_fails_is_replaced_and_what_was_missed_is_a_change() {
-        let mut listener = listener(vec![
+        let (mut source, mut listener) = start(vec![
             Ok(vec![changed(true), Err(io::ErrorKind::NotConnected.into())]),
             Err(io::ErrorKind::OutOfMemory.into()),
             Ok(vec![]),
         ]);
         // What was heard before is not lost.
-        assert_eq!(next(&mut listener).await.as_deref(), Some("nft (pid 5)"));
+        let who = next(&mut listener, &mut source).await;
+        assert_eq!(who.as_deref(), Some("nft (pid 5)"));
+        assert!(!listener.hears());
         // One attempt in vain, then the next source.
-        assert_eq!(next(&mut listener).await, None);
-        assert_eq!(next(&mut listener).await.as_deref(), Some("somebody"));
-        assert_eq!(listener.take(), None);
+        assert_eq!(next(&mut listener, &mut source).await, None);
+        let who = next(&mut listener, &mut source).await;
+        assert_eq!(who.as_deref(), Some("somebody"));
+        assert!(listener.hears());
+        assert_eq!(listener.take(&mut source), None);
+    }
+
+    #[tokio::test]
+    async fn one_that_cannot_listen_at_first_does_so_later() {
+        let (mut source, mut listener) = start(vec![
+            Err(io::ErrorKind::OutOfMemory.into()),
+            Ok(vec![changed(true)]),
+        ]);
+        assert!(!listener.hears());
+        let who = next(&mut listener, &mut source).await;
+        assert_eq!(who.as_deref(), Some("nft (pid 5)"));
     }
 }

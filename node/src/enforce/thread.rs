@@ -1,17 +1,15 @@
 //! The thread that owns the enforcer: commands, the kernel's notifications, and another attempt after trouble.
 
 use super::{
-    Command, EnforcedFeed, Enforcer, Kernel, Observed, Positions, QUEUE, Reconciler, StartError,
-    inventory, listener::Listener,
+    Command, EnforcedFeed, Enforcer, Kernel, NotEnforced, Observed, Positions, QUEUE, Reconciler,
+    StartError, feed::Applied, inventory_of, listener::Listener,
 };
 use crate::{
     backoff::Backoff,
-    clock::time_ms,
-    enforce::transaction::{Outcome, Transaction},
+    enforce::transaction::{Outcome, Rejection, Transaction},
     metrics::Metrics,
 };
-use palisade_netfilter::{Monitor, Netfilter};
-use palisade_plugin_host::Body;
+use palisade_netfilter::Netfilter;
 use palisade_policy::packet::Environment;
 use std::{
     io,
@@ -25,7 +23,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 pub struct Running {
     /// How to speak to it.
     pub reconciler: Reconciler,
-    /// Ends after `stop`.
+    /// Ends after `stop`, and never before: it is the life of the process.
     pub thread: JoinHandle<()>,
     /// For plugins and those who watch.
     pub feed: EnforcedFeed,
@@ -93,6 +91,11 @@ struct Publisher {
 impl Publisher {
     fn publish<K: Kernel>(&self, enforcer: &Enforcer<K>) {
         let positions = enforcer.positions();
+        let foreign = enforcer.foreign_changes();
+        let told = self.metrics.foreign_changes.get();
+        self.metrics
+            .foreign_changes
+            .inc_by(foreign.saturating_sub(told));
         let revision = |position: Option<palisade_policy::view::Position>| {
             i64::try_from(position.map_or(0, |at| at.revision)).unwrap_or(i64::MAX)
         };
@@ -117,6 +120,9 @@ impl Publisher {
     }
 }
 
+/// How long a transaction waits for the machine before it is handed back; the control plane then sends what is desired by
+/// that time.
+const PATIENCE: Duration = Duration::from_secs(30);
 /// A foreign change is reported for this long.
 const NEWS: Duration = Duration::from_secs(600);
 /// A kernel that cannot queue is asked again so often: its module may have come.
@@ -150,30 +156,42 @@ fn run<K: Kernel>(
     });
 }
 
-/// Opens the socket anew, should it fail.
-type OpenMonitor = Box<dyn FnMut() -> io::Result<Monitor> + Send>;
-
 /// What the thread has.
 struct Owner<K> {
     enforcer: Enforcer<K>,
-    listener: Listener<Monitor, OpenMonitor>,
+    listener: Listener,
     queue: mpsc::Receiver<Command>,
     publisher: Publisher,
     patience: Backoff,
+    /// The transaction that waits for the machine.
+    waiting: Option<Waiting>,
     /// When to try again, while the kernel is not as it should be.
     retry: Option<Instant>,
     /// Until when the last foreign change is news.
     news: Option<Instant>,
     /// When to ask again whether the kernel can queue, while rules want it to.
     look: Option<Instant>,
+    /// How often the service manager wants to hear from this thread, and when it will.
+    watchdog: Option<(Duration, Instant)>,
+}
+
+/// A transaction that the machine cannot enforce for now.
+struct Waiting {
+    revision: u64,
+    items: usize,
+    received: Instant,
+    reply: oneshot::Sender<Outcome>,
+    /// When it is handed back.
+    until: Instant,
 }
 
 enum Next {
     Command(Option<Command>),
     Heard,
     Retry,
-    Old,
+    ForeignChangeExpired,
     Look,
+    Watchdog,
 }
 
 impl<K: Kernel> Owner<K> {
@@ -184,20 +202,22 @@ impl<K: Kernel> Owner<K> {
         queue: mpsc::Receiver<Command>,
         publisher: Publisher,
     ) -> Result<Self, StartError> {
+        let mut kernel = kernel;
         // Listens before the first read, so that no change falls between.
-        let ours = kernel.port();
-        let open: OpenMonitor = Box::new(move || Monitor::open(ours));
-        let listener = Listener::start(open)?;
+        let listener = Listener::start(&mut kernel);
         let enforcer = Enforcer::start(dir, kernel, environment)?;
+        let watchdog = sd_notify::watchdog_enabled().map(|every| (every / 3, Instant::now()));
         let mut owner = Self {
             enforcer,
             listener,
             queue,
             publisher,
             patience: Backoff::stream(),
+            waiting: None,
             retry: None,
             news: None,
             look: None,
+            watchdog,
         };
         owner.after();
         Ok(owner)
@@ -210,7 +230,7 @@ impl<K: Kernel> Owner<K> {
                 Next::Command(Some(command)) => self.command(command),
                 Next::Heard => self.heard(),
                 Next::Retry => self.enforcer.settle(),
-                Next::Old => {
+                Next::ForeignChangeExpired => {
                     self.news = None;
                     self.enforcer.forget_foreign();
                 }
@@ -218,6 +238,7 @@ impl<K: Kernel> Owner<K> {
                     self.look = None;
                     self.enforcer.look_for_queue();
                 }
+                Next::Watchdog => self.feed_watchdog(),
             }
             self.after();
         }
@@ -235,8 +256,9 @@ impl<K: Kernel> Owner<K> {
             command = self.queue.recv() => Next::Command(command),
             () = self.listener.wait() => Next::Heard,
             () = at(self.retry) => Next::Retry,
-            () = at(self.news) => Next::Old,
+            () = at(self.news) => Next::ForeignChangeExpired,
             () = at(self.look) => Next::Look,
+            () = at(self.watchdog.map(|(_, at)| at)) => Next::Watchdog,
         }
     }
 
@@ -246,48 +268,67 @@ impl<K: Kernel> Owner<K> {
                 transaction,
                 received,
                 reply,
-            } => {
-                let outcome = self.transact(transaction, received);
-                // The answer first; what need not delay it after.
-                let _ = reply.send(outcome);
-                self.enforcer.tidy();
-            }
+            } => self.transact(transaction, received, reply),
             Command::Unchanged(position) => self.enforcer.unchanged(position),
             Command::Environment { environment, done } => {
                 self.enforcer.set_environment(environment);
                 let _ = done.send(());
             }
             Command::Inventory(reply) => {
-                let _ = reply.send(inventory(&self.enforcer));
+                // Whoever asks has a new stream, and knows nothing of what waits.
+                self.hand_back();
+                let _ = reply.send(inventory_of(&self.enforcer));
             }
             Command::Stop => {}
         }
     }
 
-    fn transact(&mut self, transaction: Transaction, received: Instant) -> Outcome {
-        let (revision, ops) = (transaction.to.revision, transaction.ops.len());
-        let result = self.enforcer.transact(transaction);
+    fn transact(
+        &mut self,
+        transaction: Transaction,
+        received: Instant,
+        reply: oneshot::Sender<Outcome>,
+    ) {
+        self.hand_back();
+        let waiting = Waiting {
+            revision: transaction.to.revision,
+            items: transaction.ops.len(),
+            received,
+            reply,
+            until: Instant::now() + PATIENCE,
+        };
+        match self.enforcer.transact(transaction) {
+            Ok(()) => self.answer(waiting, Ok(())),
+            Err(NotEnforced::Refused(rejection)) => self.answer(waiting, Err(rejection)),
+            Err(NotEnforced::Waiting) => self.waiting = Some(waiting),
+        }
+    }
+
+    /// The answer first; what need not delay it after.
+    fn answer(&mut self, waiting: Waiting, result: Result<(), Rejection>) {
         // Published before the answer: whoever was answered sees it.
         self.publisher.publish(&self.enforcer);
         let metrics = &self.publisher.metrics;
+        let Waiting {
+            revision,
+            items,
+            received,
+            reply,
+            ..
+        } = waiting;
         match result {
             Ok(()) => {
                 let took = self
                     .enforcer
                     .read_back()
                     .saturating_duration_since(received);
+                let _ = reply.send(Outcome::Applied {
+                    micros: u64::try_from(took.as_micros()).unwrap_or(u64::MAX),
+                });
                 metrics.applied.inc();
                 metrics.apply_seconds.observe(took.as_secs_f64());
-                tracing::info!(revision, ops, ?took, "view enforced");
-                let feed = self.enforcer.feed();
-                if feed.in_use() {
-                    let summary = format!("{ops} items changed");
-                    let change = Body::PolicyChange { revision, summary };
-                    feed.bus.report(time_ms(), change);
-                }
-                Outcome::Applied {
-                    micros: u64::try_from(took.as_micros()).unwrap_or(u64::MAX),
-                }
+                tracing::info!(revision, ops = items, ?took, "view enforced");
+                self.enforcer.feed().tell(Applied { revision, items });
             }
             Err(rejection) => {
                 metrics.refused.inc();
@@ -302,25 +343,61 @@ impl<K: Kernel> Owner<K> {
                     err = rejection.message,
                     "view refused; the last good one stays"
                 );
-                Outcome::Rejected(rejection)
+                let _ = reply.send(Outcome::Rejected(rejection));
             }
+        }
+        self.enforcer.tidy();
+    }
+
+    /// Gives up the transaction that waits.
+    fn hand_back(&mut self) {
+        if let Some(waiting) = self.waiting.take() {
+            match self.enforcer.give_up() {
+                Some(rejection) => self.answer(waiting, Err(rejection)),
+                None => self.decide(waiting),
+            }
+        }
+    }
+
+    fn decide(&mut self, waiting: Waiting) {
+        match self.enforcer.decided() {
+            Some(result) => self.answer(waiting, result),
+            None => self.waiting = Some(waiting),
         }
     }
 
     /// Takes all that is queued, and repairs once.
     fn heard(&mut self) {
-        let Some(who) = self.listener.take() else {
+        let Some(who) = self.listener.take(self.enforcer.kernel()) else {
             return;
         };
         let began = Instant::now();
         if self.enforcer.repair(&who) {
-            self.publisher.metrics.foreign_changes.inc();
             self.news = Some(Instant::now() + NEWS);
             tracing::warn!(who, took = ?began.elapsed(), "our tables were changed by someone else; repaired");
         }
     }
 
+    /// Says that this thread is alive: whatever hangs it ends the process, and the service manager starts another.
+    fn feed_watchdog(&mut self) {
+        if let Some((every, at)) = &mut self.watchdog {
+            *at = Instant::now() + *every;
+            let _ = sd_notify::notify(&[sd_notify::NotifyState::Watchdog]);
+        }
+    }
+
     fn after(&mut self) {
+        if let Some(waiting) = self.waiting.take() {
+            self.decide(waiting);
+        }
+        if self
+            .waiting
+            .as_ref()
+            .is_some_and(|waiting| waiting.until <= Instant::now() || waiting.reply.is_closed())
+        {
+            self.hand_back();
+        }
+        self.enforcer.set_deaf(!self.listener.hears());
         self.publisher.publish(&self.enforcer);
         if !self.enforcer.is_troubled() {
             self.patience.reset();

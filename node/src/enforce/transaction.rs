@@ -9,8 +9,8 @@ pub mod code {
     pub const INVALID_ARGUMENT: i32 = 3;
     /// It does not build on what is held.
     pub const FAILED_PRECONDITION: i32 = 9;
-    /// The machine failed.
-    pub const INTERNAL: i32 = 13;
+    /// The machine cannot, for now; nothing is wrong with the view.
+    pub const UNAVAILABLE: i32 = 14;
 }
 
 /// A transaction, complete.

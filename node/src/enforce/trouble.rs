@@ -5,7 +5,7 @@ use crate::{
     cause::chain,
     enforce::transaction::{Rejection, code},
 };
-use palisade_netfilter::{CommitError, Failure, Mismatch, ReadError, Unfit};
+use palisade_netfilter::{CommitError, Failure, Mismatch, OwnError, ReadError, Unfit};
 use palisade_policy::{
     delta::Change,
     fault::{ItemFault, Refusal},
@@ -18,12 +18,12 @@ use std::io;
 /// Why a start failed. Nothing was written.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// Our tables cannot be read.
-    #[error("read our tables")]
-    Kernel(#[from] ReadError),
-    /// The state directory.
-    #[error("state directory")]
-    State(#[from] io::Error),
+    /// Another program owns our tables.
+    #[error("own our tables")]
+    Taken(#[source] OwnError),
+    /// A thread, a runtime or a socket cannot be made.
+    #[error("start the enforcer")]
+    Machine(#[from] io::Error),
 }
 
 /// Why the kernel is not as it should be.
@@ -50,23 +50,42 @@ pub enum Trouble {
         /// What cannot be sent.
         plan: Plan,
     },
-    /// The plan could not be sent.
-    #[error(transparent)]
-    Commit(#[from] CommitError),
+    /// The plan could not be sent, or its answer was lost.
+    #[error("commit a transaction")]
+    Commit(#[source] CommitError),
     /// The kernel could not be read.
-    #[error(transparent)]
+    #[error("read our tables")]
     Read(#[from] ReadError),
     /// What was read back is not what was written.
-    #[error("read back: {0}")]
-    Mismatch(#[from] Mismatch),
+    #[error("read back")]
+    Mismatch(#[source] Mismatch),
+    /// Others changed our tables during every attempt.
+    #[error("our tables kept changing while they were written")]
+    Contended,
     /// The state directory.
-    #[error("state directory: {0}")]
+    #[error("state directory")]
     State(#[from] io::Error),
 }
 
 impl Trouble {
+    /// Whether the machine is at fault, and not what the view says: the same may succeed later.
+    pub(super) fn is_of_the_machine(&self) -> bool {
+        match self {
+            Self::Faults(_) | Self::Unfit { .. } => false,
+            Self::Refused { failures, .. } => failures.iter().any(|f| is_passing(f.errno)),
+            Self::Commit(_)
+            | Self::Read(_)
+            | Self::Mismatch(_)
+            | Self::Contended
+            | Self::State(_) => true,
+        }
+    }
+
     /// The answer to the control plane: the items at fault, as far as they are known. `view` is the one refused.
     pub(super) fn reject(&self, view: Option<&View>, change: &Change) -> Rejection {
+        if self.is_of_the_machine() {
+            return Rejection::unavailable(&chain(self));
+        }
         let items = match (self, view) {
             (Self::Faults(faults), _) => named(faults),
             (Self::Refused { failures, plan }, Some(view)) => {
@@ -81,16 +100,38 @@ impl Trouble {
             _ => Vec::new(),
         };
         Rejection {
-            code: if items.is_empty() {
-                code::INTERNAL
-            } else {
-                code::INVALID_ARGUMENT
-            },
+            code: code::INVALID_ARGUMENT,
             message: chain(self),
             items,
             want_snapshot: false,
         }
     }
+}
+
+/// Errors that say something of the machine at this moment: memory, descriptors, time, rights. All others are about what was
+/// asked for.
+fn is_passing(errno: i32) -> bool {
+    use rustix::io::Errno;
+    const PASSING: [Errno; 14] = [
+        Errno::NOMEM,
+        Errno::NOBUFS,
+        Errno::INTR,
+        Errno::AGAIN,
+        Errno::NOSPC,
+        Errno::MFILE,
+        Errno::NFILE,
+        Errno::IO,
+        Errno::TIMEDOUT,
+        Errno::BUSY,
+        Errno::PERM,
+        Errno::ACCESS,
+        Errno::CANCELED,
+        // Somebody else's transaction came between (`NFNL_BATCH_GENID`), or a module is being loaded.
+        Errno::from_raw_os_error(85),
+    ];
+    PASSING
+        .iter()
+        .any(|passing| passing.raw_os_error() == errno)
 }
 
 fn named(faults: &[ItemFault]) -> Vec<(ItemId, String)> {
@@ -119,13 +160,49 @@ pub(super) fn refused(refusal: &Refusal) -> Rejection {
 }
 
 impl Rejection {
-    /// The machine's fault, not the view's.
-    pub fn internal(message: &str) -> Self {
+    /// The machine's fault, not the view's: the same may succeed later.
+    pub fn unavailable(message: &str) -> Self {
         Self {
-            code: code::INTERNAL,
+            code: code::UNAVAILABLE,
             message: message.to_owned(),
             items: Vec::new(),
             want_snapshot: false,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(errnos: &[i32]) -> Trouble {
+        let failure = |errno: &i32| Failure {
+            op: None,
+            element: None,
+            errno: *errno,
+            message: "a rule".to_owned(),
+        };
+        Trouble::Refused {
+            failures: errnos.iter().map(failure).collect(),
+            plan: Plan::default(),
+        }
+    }
+
+    #[test]
+    fn only_what_the_kernel_says_of_the_content_is_the_views_fault() {
+        // ENOMEM, ENOBUFS, EINTR, ENOSPC, EMFILE, ENFILE, EIO, ETIMEDOUT, ERESTART
+        for errno in [12, 105, 4, 28, 24, 23, 5, 110, 85] {
+            let trouble = refused(&[errno]);
+            assert!(trouble.is_of_the_machine(), "{errno}");
+            let rejection = trouble.reject(None, &Change::default());
+            assert_eq!(rejection.code, code::UNAVAILABLE);
+            assert_eq!(rejection.items, []);
+        }
+        // EINVAL, EOPNOTSUPP, EEXIST, ENOENT, E2BIG, EMLINK
+        for errno in [22, 95, 17, 2, 7, 31] {
+            assert!(!refused(&[errno]).is_of_the_machine(), "{errno}");
+        }
+        // What comes with a fault of the machine may follow from it.
+        assert!(refused(&[12, 2]).is_of_the_machine());
     }
 }

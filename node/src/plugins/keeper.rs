@@ -3,13 +3,12 @@
 //! Compiling and reading are done on a blocking thread, so that neither the stream nor a packet waits for them.
 
 use super::{
-    Wanted,
     blobs::Blobs,
     fetch::{FetchError, fetch},
     load::{self, Loaded},
     loaded::{LoadedPlugin, LoadedPlugins, Readiness},
 };
-use crate::{backoff::Backoff, cause::chain};
+use crate::{backoff::Backoff, cause::chain, enforce::Wanted};
 use palisade_plugin_host::{Ceilings, Configured, Host, MAX_SIZE, Options, Surroundings};
 use palisade_policy::{ids::PluginId, plugin::Plugin};
 use std::{

@@ -3,18 +3,24 @@
 
 use crate::{
     backoff::Backoff,
-    enforce::EnforcedFeed,
+    clock::time_ms,
+    enforce::{Applied, EnforcedFeed},
     metrics::Metrics,
-    plugins::audit::{
-        Emit,
-        flows::{Outbox, records},
-        sink::Directory,
-        thread::Audit,
+    plugins::{
+        audit::{
+            Bus, Emit,
+            flows::{Outbox, records},
+            sink::{Directory, Failing},
+            thread::Audit,
+        },
+        bind_failures::{BindFailures, Number},
+        loaded::LoadedPlugins,
+        queue::worker::Worker,
     },
-    plugins::bind_failures::Number,
-    plugins::loaded::LoadedPlugins,
-    plugins::queue::worker::Worker,
+    wake::Wake,
 };
+use palisade_netfilter::Volatile;
+use palisade_plugin_host::Body;
 use palisade_policy::plugin::PluginKind;
 use palisade_proto::v1::FlowRecord;
 use palisade_ruleset::plugins::AUDIT_GROUP;
@@ -34,6 +40,12 @@ use tokio::{
 pub struct Supervisor {
     /// Of the view enforced.
     pub feed: EnforcedFeed,
+    /// Events.
+    pub bus: Bus,
+    /// Numbers that threads could not bind.
+    pub bind_failures: BindFailures,
+    /// Sinks of auditors that fail.
+    pub failing: Failing,
     /// Plugins that there are.
     pub loaded: watch::Receiver<Arc<LoadedPlugins>>,
     /// What auditors emit.
@@ -91,7 +103,7 @@ impl Supervisor {
             self.staff(&mut queue, asks, &ended);
             self.staff(&mut audit, audits, &ended);
             self.feed.wake.wake();
-            self.feed.bus.wake().wake();
+            self.bus.wake().wake();
             if stopping && queue.running.is_none() && audit.running.is_none() {
                 return;
             }
@@ -102,7 +114,7 @@ impl Supervisor {
             let retry = retry.into_iter().flatten().min();
             tokio::select! {
                 Some((role, result)) = endings.recv() => {
-                    self.feed.bind_failures.forget(|number| role.binds(number));
+                    self.bind_failures.forget(|number| role.binds(number));
                     match role {
                         Role::Queue => queue.ended(result),
                         Role::Audit => audit.ended(result),
@@ -147,14 +159,19 @@ impl Supervisor {
     ) -> Box<dyn FnOnce() -> io::Result<()> + Send> {
         let (feed, loaded) = (self.feed.clone(), self.loaded.clone());
         let (inventory, metrics) = (feed.inventory, self.metrics.clone());
-        let bind_failures = feed.bind_failures;
+        let (bus, bind_failures) = (self.bus.clone(), self.bind_failures.clone());
         match role {
             Role::Queue => {
+                let Some(writer) = feed.writer else {
+                    let absent = || Err(io::Error::other("nothing writes beside the enforcer"));
+                    return Box::new(absent);
+                };
                 let worker = Worker {
+                    volatile: Volatile::new(writer),
                     gate: feed.gate,
                     loaded,
                     inventory,
-                    bus: feed.bus,
+                    bus,
                     metrics,
                     bind_failures,
                     wake: feed.wake,
@@ -165,9 +182,9 @@ impl Supervisor {
             Role::Audit => {
                 let audit = Audit {
                     group: AUDIT_GROUP,
-                    bus: feed.bus,
+                    bus,
                     sinks: self.sinks.clone(),
-                    failing: feed.failing,
+                    failing: self.failing.clone(),
                     emit: self.emit.clone(),
                     loaded,
                     inventory,
@@ -224,19 +241,33 @@ pub struct Running {
     pub loaded: watch::Receiver<Arc<LoadedPlugins>>,
     /// Where the connection to the control plane is told, while there is one.
     pub channel: watch::Sender<Option<tonic::transport::Channel>>,
+    /// Numbers that threads could not bind.
+    pub bind_failures: BindFailures,
+    /// Sinks of auditors that fail.
+    pub failing: Failing,
     stop: watch::Sender<bool>,
     supervisor: JoinHandle<()>,
 }
 
 /// Starts what plugins need of tasks; threads, files and engine are made when a view has plugins.
+///
+/// # Errors
+/// No descriptor is left.
 pub fn start(
     dir: &std::path::Path,
     sinks: Directory,
     feed: EnforcedFeed,
     metrics: Metrics,
-) -> Running {
+) -> io::Result<Running> {
     use crate::plugins::{around::Node, keeper::Keeper};
     let (channel, connected) = watch::channel(None);
+    let bus = Bus::new(Wake::new()?);
+    let (bind_failures, failing) = (BindFailures::default(), Failing::default());
+    let changes = bus.clone();
+    feed.watch(move |Applied { revision, items }| {
+        let summary = format!("{items} items changed");
+        changes.report(time_ms(), Body::PolicyChange { revision, summary });
+    });
     let emit = Emit::default();
     let around = {
         let (inventory, metrics, emit) = (feed.inventory.clone(), metrics.clone(), emit.clone());
@@ -253,18 +284,23 @@ pub fn start(
     let (stop, stopped) = watch::channel(false);
     let supervisor = Supervisor {
         feed,
+        bus,
+        bind_failures: bind_failures.clone(),
+        failing: failing.clone(),
         loaded: loaded.clone(),
         emit,
         metrics,
         sinks,
         records,
     };
-    Running {
+    Ok(Running {
         loaded,
         channel,
+        bind_failures,
+        failing,
         stop,
         supervisor: tokio::spawn(supervisor.run(stopped)),
-    }
+    })
 }
 
 impl Running {

@@ -20,8 +20,8 @@ use std::path::Path;
 fn told(daemon: &Daemon, state: &Path) -> Vec<Condition> {
     let observed = daemon.running.reconciler.observed().borrow().clone();
     let loaded = daemon.supervisor.loaded.borrow().clone();
-    let bind_failures = &daemon.running.feed.bind_failures;
-    let failing = &daemon.running.feed.failing;
+    let bind_failures = &daemon.supervisor.bind_failures;
+    let failing = &daemon.supervisor.failing;
     report(
         &observed,
         &loaded,

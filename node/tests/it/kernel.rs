@@ -1,7 +1,7 @@
 //! The enforcer and a real kernel, in a network namespace of the test's own.
 
 use crate::namespace::{in_namespace, nft};
-use crate::view::{beyond_the_kernel, machine, position, transaction, view};
+use crate::view::{beyond_the_kernel, machine, position, refused, transaction, view};
 use palisade_netfilter::Netfilter;
 use palisade_node::{
     enforce::transaction::code,
@@ -100,9 +100,7 @@ fn what_the_kernel_itself_refuses_is_named_and_the_last_good_view_stays() {
         // A policy beyond the kernel, a good policy and a member, in one transaction.
         let more = view(&[80, 443], &["10.0.0.2/32", "10.0.0.3/32"]);
         let bad = beyond_the_kernel(more.clone(), 8080);
-        let rejection = enforcer
-            .transact(transaction(Some(&good), &bad, 2))
-            .expect_err("refused");
+        let rejection = refused(enforcer.transact(transaction(Some(&good), &bad, 2)));
         assert_eq!(rejection.code, code::INVALID_ARGUMENT);
         let blamed: Vec<_> = rejection.items.iter().map(|(item, _)| item).collect();
         assert_eq!(blamed, [&ItemId::new(ItemKind::Policy, "gnp/p8080")]);
@@ -127,9 +125,7 @@ fn a_first_view_that_the_kernel_refuses_leaves_no_table() {
             Enforcer::start(dir.path(), Netfilter::open().expect("socket"), machine())
                 .expect("started");
         let bad = beyond_the_kernel(view(&[80], &["10.0.0.2/32"]), 8080);
-        let rejection = enforcer
-            .transact(transaction(None, &bad, 1))
-            .expect_err("refused");
+        let rejection = refused(enforcer.transact(transaction(None, &bad, 1)));
         let blamed: Vec<_> = rejection.items.iter().map(|(item, _)| item).collect();
         assert_eq!(blamed, [&ItemId::new(ItemKind::Policy, "gnp/p8080")]);
         assert_eq!(enforcer.positions(), Default::default());

@@ -10,4 +10,5 @@ mod modules;
 mod namespace;
 mod plugins;
 mod renewal;
+mod sequences;
 mod view;

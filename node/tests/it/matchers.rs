@@ -190,7 +190,8 @@ impl Daemon {
             .await
             .expect("started");
         let supervisor =
-            supervisor::start(state, Directory::new(state), running.feed.clone(), metrics);
+            supervisor::start(state, Directory::new(state), running.feed.clone(), metrics)
+                .expect("started");
         Self {
             running,
             supervisor,

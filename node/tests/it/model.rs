@@ -1,23 +1,29 @@
 //! The enforcer on a model of the kernel that can refuse, lose answers and be changed by others.
 
-use crate::view::{machine, position, transaction, view};
-use palisade_netfilter::{CommitError, Failure, Mismatch, ReadError};
-use palisade_node::enforce::{Enforcer, Kernel};
+use crate::view::{machine, position, refused, transaction, view};
+use palisade_netfilter::{CommitError, Event, Failure, Mismatch, OwnError, ReadError, Writer};
+use palisade_node::enforce::{
+    Enforcer, Kernel, NotEnforced, Notifications, kernel_position, transaction::code,
+};
 use palisade_policy::{
     ids::RuleId,
     item::{ItemId, ItemKind},
+    packet::Environment,
     plugin::{OnFailure, PluginCondition, PluginKind},
     view::View,
 };
 use palisade_ruleset::{
     apply,
-    ir::{Expression, Ruleset},
+    ir::{ChainName, Expression, Ruleset, Set, TableName},
     lower,
     lower::{LowerCache, Lowered},
     lower_without_queue,
     plan::{Op, Plan},
 };
-use std::{cell::RefCell, path::Path, rc::Rc, sync::Arc};
+use rand::{Rng, SeedableRng, rngs::StdRng};
+use std::{
+    cell::RefCell, collections::VecDeque, io, os::fd::OwnedFd, path::Path, rc::Rc, sync::Arc,
+};
 
 /// What the machine keeps while daemons come and go.
 #[derive(Default)]
@@ -26,8 +32,8 @@ struct Machine {
     commits: usize,
     /// Refuses rules of this policy rule.
     refuses: Option<RuleId>,
-    /// Commits, but loses the answer, once.
-    loses_answer: bool,
+    /// What fails next.
+    faults: Faults,
     /// The process dies once this many more commits were made.
     dies_after: Option<usize>,
     /// It can hand packets to a daemon.
@@ -36,71 +42,174 @@ struct Machine {
     believed: Option<bool>,
 }
 
+/// A call that fails.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Fault {
+    /// A whole read: others are at work.
+    Read,
+    /// A commit is refused, for want of something: nothing happened.
+    Refused(i32),
+    /// A commit stands, and its answer is lost.
+    AnswerLost,
+    /// What was committed cannot be read back.
+    ReadBack,
+    /// What was read back differs: somebody was faster.
+    Differs,
+    /// A commit cannot be sent.
+    Socket,
+}
+
+/// Which calls fail: named ones in order, then some of all.
+#[derive(Default)]
+pub(crate) struct Faults {
+    next: VecDeque<Fault>,
+    percent: u32,
+    rng: Option<StdRng>,
+}
+
+impl Faults {
+    pub(crate) fn none() -> Self {
+        Self::default()
+    }
+
+    /// These, each at the first call that can fail so.
+    pub(crate) fn these(faults: &[Fault]) -> Self {
+        Self {
+            next: faults.iter().copied().collect(),
+            ..Self::default()
+        }
+    }
+
+    pub(crate) fn some(percent: u32, seed: u64) -> Self {
+        Self {
+            next: VecDeque::new(),
+            percent,
+            rng: Some(StdRng::seed_from_u64(seed)),
+        }
+    }
+
+    /// The fault of a call that can fail in these ways.
+    fn at(&mut self, ways: &[Fault]) -> Option<Fault> {
+        if let Some(next) = self.next.front().copied() {
+            let same = |way: &Fault| std::mem::discriminant(way) == std::mem::discriminant(&next);
+            return ways
+                .iter()
+                .any(same)
+                .then(|| self.next.pop_front())
+                .flatten();
+        }
+        let rng = self.rng.as_mut()?;
+        let fails = rng.random_range(0..100) < self.percent;
+        fails.then(|| ways[rng.random_range(0..ways.len())])
+    }
+}
+
+fn socket() -> io::Error {
+    io::Error::from_raw_os_error(libc_errno::ENOBUFS)
+}
+
+/// As the kernel has them.
+mod libc_errno {
+    pub(super) const ENOBUFS: i32 = 105;
+    pub(super) const ENOMEM: i32 = 12;
+    pub(super) const EMFILE: i32 = 24;
+}
+
+/// A kernel that can fail at every step.
 #[derive(Clone, Default)]
-struct Model(Rc<RefCell<Machine>>);
+pub(crate) struct Model(Rc<RefCell<Machine>>);
+
+impl Notifications for Model {
+    fn listen(&mut self) -> io::Result<OwnedFd> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    fn next_event(&mut self) -> io::Result<Option<Event>> {
+        Ok(None)
+    }
+}
+
+fn refusal(op: Option<usize>, element: Option<usize>, errno: i32, message: &str) -> CommitError {
+    let failure = Failure {
+        op,
+        element,
+        errno,
+        message: message.to_owned(),
+    };
+    CommitError::Refused {
+        failures: vec![failure],
+    }
+}
 
 impl Kernel for Model {
+    fn own(&mut self) -> Result<bool, OwnError> {
+        Ok(false)
+    }
+
     fn read(&mut self) -> Result<Ruleset, ReadError> {
-        Ok(self.0.borrow().ruleset.clone())
+        let mut machine = self.0.borrow_mut();
+        match machine.faults.at(&[Fault::Read]) {
+            None => Ok(machine.ruleset.clone()),
+            Some(_) => Err(ReadError::Changing),
+        }
     }
 
     fn commit(&mut self, plan: &Plan) -> Result<(), CommitError> {
         let mut machine = self.0.borrow_mut();
+        let refused = [
+            Fault::Refused(libc_errno::ENOMEM),
+            Fault::Refused(libc_errno::EMFILE),
+            Fault::Socket,
+            Fault::AnswerLost,
+        ];
+        let fault = machine.faults.at(&refused);
+        match fault {
+            Some(Fault::Refused(errno)) => return Err(refusal(None, None, errno, "all of it")),
+            Some(Fault::Socket) => return Err(CommitError::Socket(socket())),
+            _ => {}
+        }
         if let Some(refused) = machine.refuses {
             for (op, step) in plan.ops.iter().enumerate() {
                 let Op::AddRules { rules, .. } = step else {
                     continue;
                 };
                 if let Some(element) = rules.iter().position(|rule| rule.id == Some(refused)) {
-                    let failure = Failure {
-                        op: Some(op),
-                        element: Some(element),
-                        errno: 95,
-                        message: "a rule".into(),
-                    };
-                    return Err(CommitError::Refused {
-                        failures: vec![failure],
-                    });
+                    return Err(refusal(Some(op), Some(element), 95, "a rule"));
                 }
             }
         }
         if !machine.queues && queues(plan) {
             machine.believed = None;
-            let failure = Failure {
-                op: None,
-                element: None,
-                errno: 2,
-                message: "a rule that queues".into(),
-            };
-            return Err(CommitError::Refused {
-                failures: vec![failure],
-            });
+            return Err(refusal(None, None, 2, "a rule that queues"));
         }
-        if let Err(err) = apply(&mut machine.ruleset, plan) {
-            let failure = Failure {
-                op: None,
-                element: None,
-                errno: 2,
-                message: err.to_string(),
-            };
-            return Err(CommitError::Refused {
-                failures: vec![failure],
-            });
+        // All or nothing.
+        let mut after = machine.ruleset.clone();
+        if let Err(err) = apply(&mut after, plan) {
+            return Err(refusal(None, None, 2, &err.to_string()));
         }
+        machine.ruleset = after;
         machine.commits += 1;
         match &mut machine.dies_after {
             Some(0) => panic!("killed"),
             Some(left) => *left -= 1,
             None => {}
         }
-        if std::mem::take(&mut machine.loses_answer) {
-            return Err(CommitError::Overrun);
+        match fault {
+            Some(Fault::AnswerLost) => Err(CommitError::Overrun),
+            _ => Ok(()),
         }
-        Ok(())
     }
 
     fn verify(&mut self, _: &Plan) -> Result<(), Mismatch> {
-        Ok(())
+        let mut machine = self.0.borrow_mut();
+        match machine.faults.at(&[Fault::ReadBack, Fault::Differs]) {
+            None => Ok(()),
+            Some(Fault::Differs) => Err(Mismatch::Differs {
+                table: TableName::Main,
+                what: "a chain".to_owned(),
+            }),
+            Some(_) => Err(ReadError::Changing.into()),
+        }
     }
 
     fn can_queue(&mut self) -> Result<bool, ReadError> {
@@ -110,8 +219,8 @@ impl Kernel for Model {
         Ok(queues)
     }
 
-    fn port(&self) -> u32 {
-        0
+    fn writer(&self) -> Option<Writer> {
+        None
     }
 }
 
@@ -132,8 +241,39 @@ fn told(enforcer: &Enforcer<Model>) -> Vec<(&'static str, &'static str)> {
 }
 
 impl Model {
-    fn start(&self, dir: &Path) -> Enforcer<Self> {
+    pub(crate) fn start(&self, dir: &Path) -> Enforcer<Self> {
         Enforcer::start(dir, self.clone(), machine()).expect("started")
+    }
+
+    pub(crate) fn fail(&self, faults: Faults) {
+        self.0.borrow_mut().faults = faults;
+    }
+
+    pub(crate) fn reboot(&self) {
+        self.0.borrow_mut().ruleset = Ruleset::default();
+    }
+
+    /// Somebody else changes our tables, in some way. False: there is nothing to change.
+    pub(crate) fn damage(&self, how: u8) -> bool {
+        let ruleset = &mut self.0.borrow_mut().ruleset;
+        let Some(table) = ruleset.tables.get_mut(&TableName::Main) else {
+            return false;
+        };
+        match how % 3 {
+            0 => *ruleset = Ruleset::default(),
+            1 => {
+                let chain = table.chains.get_mut(&ChainName::new("input"));
+                chain.expect("a base chain").rules = Arc::default();
+            }
+            _ => {
+                let full = |set: &&mut Arc<Set>| !set.elements.is_empty();
+                let Some(set) = table.sets.values_mut().find(full) else {
+                    return false;
+                };
+                Arc::make_mut(set).elements.pop_first();
+            }
+        }
+        true
     }
 
     fn commits(&self) -> usize {
@@ -145,6 +285,16 @@ impl Model {
         let position = position(view, revision);
         let lowered = lower(view, &machine(), Some(&position), &mut LowerCache::new());
         self.0.borrow().ruleset == lowered.ruleset
+    }
+
+    /// Whether the kernel holds what the view asks for on this machine, at whatever revision of the same content.
+    pub(crate) fn holds(&self, view: &View, environment: &Environment) -> bool {
+        let ruleset = &self.0.borrow().ruleset;
+        let Some(named) = kernel_position(ruleset) else {
+            return false;
+        };
+        let lowered = lower(view, environment, Some(&named), &mut LowerCache::new());
+        named.digest == position(view, 0).digest && ruleset == &lowered.ruleset
     }
 }
 
@@ -296,9 +446,7 @@ fn a_ruleset_the_kernel_refuses_names_the_policy_and_leaves_the_last_good_one() 
         .transact(transaction(None, &good, 1))
         .expect("taken");
     kernel.0.borrow_mut().refuses = Some(RuleId(443));
-    let rejection = enforcer
-        .transact(transaction(Some(&good), &bad, 2))
-        .expect_err("refused");
+    let rejection = refused(enforcer.transact(transaction(Some(&good), &bad, 2)));
     let blamed: Vec<_> = rejection
         .items
         .iter()
@@ -325,9 +473,7 @@ fn a_first_view_that_is_refused_leaves_nothing_held() {
     kernel.0.borrow_mut().refuses = Some(RuleId(443));
     let mut enforcer = kernel.start(dir.path());
     let bad = view(&[443], &[]);
-    let rejection = enforcer
-        .transact(transaction(None, &bad, 1))
-        .expect_err("refused");
+    let rejection = refused(enforcer.transact(transaction(None, &bad, 1)));
     assert!(!rejection.items.is_empty());
     assert_eq!(enforcer.positions(), Default::default());
     assert_eq!(kernel.0.borrow().ruleset, Ruleset::default());
@@ -351,7 +497,7 @@ fn a_delta_that_does_not_fit_changes_nothing_and_asks_for_a_snapshot() {
     let mut announced = transaction(Some(&a), &b, 2);
     announced.to = position(&c, 2);
     for transaction in [announced, transaction(Some(&b), &c, 2)] {
-        let rejection = enforcer.transact(transaction).expect_err("refused");
+        let rejection = refused(enforcer.transact(transaction));
         assert!(rejection.want_snapshot);
         assert!(kernel.enforces(&a, 1));
     }
@@ -363,7 +509,7 @@ fn a_lost_answer_is_read_back() {
     let (a, b) = (view(&[80], &[]), view(&[443], &[]));
     let mut enforcer = kernel.start(dir.path());
     enforcer.transact(transaction(None, &a, 1)).expect("taken");
-    kernel.0.borrow_mut().loses_answer = true;
+    kernel.fail(Faults::these(&[Fault::AnswerLost]));
     enforcer
         .transact(transaction(Some(&a), &b, 2))
         .expect("taken");
@@ -407,6 +553,79 @@ fn a_repair_that_the_kernel_refuses_is_said_and_made_good_later() {
     enforcer.settle();
     assert!(!enforcer.is_troubled());
     assert!(kernel.enforces(&a, 1));
+}
+
+#[test]
+fn a_repair_whose_read_fails_is_not_forgotten() {
+    let (dir, kernel) = (dir(), Model::default());
+    let a = view(&[80], &["10.0.0.2/32"]);
+    let mut enforcer = kernel.start(dir.path());
+    enforcer.transact(transaction(None, &a, 1)).expect("taken");
+    // Somebody empties a base chain, and the read that should find it fails.
+    assert!(kernel.damage(1));
+    kernel.fail(Faults::these(&[Fault::Read]));
+    assert!(!enforcer.repair("nft"));
+    assert_eq!(enforcer.positions().enforced, None, "nobody knows");
+    assert_eq!(told(&enforcer), [("Degraded", "NotEnforced")]);
+    // The next attempt reads again, and finds it.
+    enforcer.settle();
+    assert!(kernel.enforces(&a, 1));
+    assert_eq!(enforcer.positions().enforced, Some(position(&a, 1)));
+    assert_eq!(told(&enforcer), [("ForeignChange", "Repaired")]);
+}
+
+#[test]
+fn what_cannot_be_read_back_is_not_enforced_until_it_is_read() {
+    let (dir, kernel) = (dir(), Model::default());
+    let (a, b) = (view(&[80], &[]), view(&[443], &[]));
+    let mut enforcer = kernel.start(dir.path());
+    enforcer.transact(transaction(None, &a, 1)).expect("taken");
+    // The commit stands; neither the read-back nor any read after it succeeds.
+    kernel.fail(Faults::these(&[Fault::ReadBack, Fault::Read]));
+    let waits = enforcer.transact(transaction(Some(&a), &b, 2));
+    assert!(matches!(waits, Err(NotEnforced::Waiting)), "{waits:?}");
+    assert_eq!(enforcer.positions().enforced, None);
+    assert_eq!(enforcer.positions().have, Some(position(&a, 1)));
+    // Given up: the view before is enforced again, though the kernel had the new one.
+    kernel.fail(Faults::these(&[Fault::Read]));
+    let rejection = enforcer.give_up().expect("it waited");
+    assert_eq!(rejection.code, code::UNAVAILABLE);
+    assert_eq!(enforcer.positions().enforced, None);
+    enforcer.settle();
+    assert!(kernel.enforces(&a, 1));
+    assert_eq!(enforcer.positions().enforced, Some(position(&a, 1)));
+    assert!(!enforcer.is_troubled());
+}
+
+#[test]
+fn a_fault_of_the_machine_is_nobodys_fault_and_the_transaction_waits_for_its_end() {
+    for errno in [4, 12, 23, 24, 28, 105] {
+        let (dir, kernel) = (dir(), Model::default());
+        let (a, b) = (view(&[80], &[]), view(&[80, 443], &["10.0.0.2/32"]));
+        let mut enforcer = kernel.start(dir.path());
+        enforcer.transact(transaction(None, &a, 1)).expect("taken");
+        kernel.fail(Faults::these(&[Fault::Refused(errno); 4]));
+        let waits = enforcer.transact(transaction(Some(&a), &b, 2));
+        assert!(
+            matches!(waits, Err(NotEnforced::Waiting)),
+            "{errno}: {waits:?}"
+        );
+        assert_eq!(enforcer.positions().have, Some(position(&a, 1)));
+        assert!(enforcer.is_troubled());
+        kernel.fail(Faults::none());
+        enforcer.settle();
+        assert_eq!(enforcer.decided(), Some(Ok(())), "{errno}");
+        assert!(kernel.enforces(&b, 2));
+        assert_eq!(enforcer.positions().enforced, Some(position(&b, 2)));
+        assert_eq!(told(&enforcer), []);
+        drop(enforcer);
+        let enforcer = kernel.start(dir.path());
+        assert_eq!(
+            enforcer.positions().have,
+            Some(position(&b, 2)),
+            "it is on disk"
+        );
+    }
 }
 
 #[test]

@@ -6,14 +6,16 @@ use crate::{
     namespace::{in_namespace, nft},
     view::transaction,
 };
-use palisade_netfilter::{CommitError, Mismatch, Netfilter, ReadError};
+use palisade_netfilter::{CommitError, Event, Mismatch, Netfilter, OwnError, ReadError, Writer};
 use palisade_node::{
     enforce::transaction::Outcome,
-    enforce::{Kernel, Observed, start_on},
+    enforce::{Kernel, Notifications, Observed, start_on},
     metrics::Metrics,
 };
 use palisade_ruleset::{ir::Ruleset, plan::Plan};
 use std::{
+    io,
+    os::fd::OwnedFd,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -27,7 +29,21 @@ struct Unequipped {
     loaded: Arc<AtomicBool>,
 }
 
+impl Notifications for Unequipped {
+    fn listen(&mut self) -> io::Result<OwnedFd> {
+        Notifications::listen(&mut self.kernel)
+    }
+
+    fn next_event(&mut self) -> io::Result<Option<Event>> {
+        self.kernel.next_event()
+    }
+}
+
 impl Kernel for Unequipped {
+    fn own(&mut self) -> Result<bool, OwnError> {
+        Kernel::own(&mut self.kernel)
+    }
+
     fn read(&mut self) -> Result<Ruleset, ReadError> {
         self.kernel.read()
     }
@@ -44,8 +60,8 @@ impl Kernel for Unequipped {
         Ok(self.loaded.load(Ordering::Relaxed) && Kernel::can_queue(&mut self.kernel)?)
     }
 
-    fn port(&self) -> u32 {
-        self.kernel.port()
+    fn writer(&self) -> Option<Writer> {
+        Kernel::writer(&self.kernel)
     }
 }
 

@@ -6,6 +6,7 @@ use crate::{
     view::view,
 };
 use palisade_node::{
+    enforce::Wanted,
     enforce::inventory,
     metrics::Metrics,
     plugins::audit::{
@@ -16,7 +17,6 @@ use palisade_node::{
     },
     plugins::bind_failures::BindFailures,
     plugins::{
-        Wanted,
         keeper::Keeper,
         loaded::{LoadedPlugins, Readiness},
     },

@@ -1,7 +1,10 @@
 //! Small views, and the transactions between them.
 
 use ipnet::IpNet;
-use palisade_node::enforce::transaction::Transaction;
+use palisade_node::enforce::{
+    NotEnforced,
+    transaction::{Rejection, Transaction},
+};
 use palisade_policy::{
     class::{Class, ClassTier, Direction, EndpointKind, PolicyList, TierDefault},
     config::{DenyAction, EndpointToHostAction, Exemptions, NodeConfig},
@@ -197,5 +200,13 @@ pub(crate) fn machine() -> Environment {
             ("eth0".into(), up("10.0.0.1")),
         ]),
         control_plane: vec!["10.0.0.9:7600".parse().expect("address")],
+    }
+}
+
+/// The rejection of a transaction that is refused.
+pub(crate) fn refused(result: Result<(), NotEnforced>) -> Rejection {
+    match result {
+        Err(NotEnforced::Refused(rejection)) => rejection,
+        other => panic!("{other:?}"),
     }
 }

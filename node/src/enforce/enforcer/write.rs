@@ -5,11 +5,10 @@
 use super::Enforcer;
 use crate::{
     condition::Condition,
-    enforce::{Kernel, Trouble, kernel_position},
+    enforce::{Kernel, Trouble},
 };
-use palisade_netfilter::CommitError;
 use palisade_policy::{
-    delta::Change,
+    delta::{Change, Held},
     frame::delimited,
     ids::EndpointId,
     plugin::PluginKind,
@@ -17,18 +16,11 @@ use palisade_policy::{
     view::{Position, View},
 };
 use palisade_ruleset::{
-    apply::Actual,
-    diff,
-    ir::Ruleset,
     lower,
     lower::{LowerCache, Lowered},
     lower_change, lower_without_queue,
-    plan::Plan,
 };
 use std::{io, time::Instant};
-
-/// Times that a transaction is planned anew on what the kernel is read to hold.
-const ATTEMPTS: usize = 3;
 
 /// Whether a transaction begins in the file beside the kernel.
 #[derive(Clone, Copy)]
@@ -48,37 +40,41 @@ impl<K: Kernel> Enforcer<K> {
         record: Record<'_>,
         since: Option<&Change>,
     ) -> Result<(), Trouble> {
-        let short = match (since, &self.held) {
-            (Some(change), Some(held)) if !asks_anew(held.view(), change) => lower_change(
-                &mut self.actual,
-                held.view(),
-                change,
-                self.positions.have.as_ref(),
-                &mut self.cache,
-            ),
+        let Some(at) = self.at else {
+            return Ok(());
+        };
+        let short = match (since, &self.held, self.tables.known()) {
+            (Some(change), Some(held), Some(actual)) if !asks_anew(held.view(), change) => {
+                lower_change(actual, held.view(), change, Some(&at), &mut self.cache)
+            }
             _ => None,
         };
         match (short, since) {
             (Some(plan), Some(change)) => {
                 self.begin(record)?;
-                if !self.write_short(plan, change)? {
-                    let lowered = self.lower()?;
-                    self.write_whole(lowered)?;
+                match self.tables.change(plan, at) {
+                    Ok(()) => self.remember_members(change),
+                    Err(trouble) => {
+                        tracing::debug!(%trouble, "the short way failed; the view is lowered whole");
+                        let lowered = self.lower(at)?;
+                        self.write(lowered, at)?;
+                    }
                 }
             }
             _ => {
-                let lowered = self.lower()?;
+                let lowered = self.lower(at)?;
                 self.begin(record)?;
-                match self.write_whole(lowered) {
-                    // Not the view's fault: what asks is written without asking.
+                match self.write(lowered, at) {
+                    // The kernel lost its queue support. Lower the view again without queue rules; failure policies decide.
                     Err(Trouble::Refused { .. } | Trouble::Unfit { .. }) if self.lost_queue() => {
-                        let lowered = self.lower()?;
-                        self.write_whole(lowered)?;
+                        let lowered = self.lower(at)?;
+                        self.write(lowered, at)?;
                     }
                     done => done?,
                 }
             }
         }
+        self.stale = false;
         self.read_back = Instant::now();
         self.store.keep()?;
         Ok(())
@@ -87,33 +83,24 @@ impl<K: Kernel> Enforcer<K> {
     /// Whether the kernel, which refused, has become unable to queue what was lowered to be queued.
     fn lost_queue(&mut self) -> bool {
         let asks = self.held.as_ref().is_some_and(|held| asks(held.view()));
-        asks && self.queued && self.kernel.can_queue().is_ok_and(|can| !can)
+        asks && self.queued && self.tables.kernel().can_queue().is_ok_and(|can| !can)
     }
 
-    /// The short way: nothing was lowered whole. False: it did not work out, and the kernel was read anew.
-    fn write_short(&mut self, plan: Plan, change: &Change) -> Result<bool, Trouble> {
-        let done = plan.transactions().iter().all(|plan| {
-            self.kernel.commit(plan).is_ok()
-                && self.actual.apply(plan).is_ok()
-                && self.kernel.verify(plan).is_ok()
-        });
-        if !done {
-            self.actual = Actual::new(self.kernel.read()?);
-        } else if let Some(held) = &self.held {
+    fn remember_members(&mut self, change: &Change) {
+        if let (Some(held), Some(actual)) = (&self.held, self.tables.known()) {
             self.cache
-                .remember_members(held.view(), self.actual.ruleset(), change.sets.keys());
+                .remember_members(held.view(), actual.ruleset(), change.sets.keys());
         }
-        Ok(done)
     }
 
-    /// Absent: there is no view.
-    fn lower(&mut self) -> Result<Option<Lowered>, Trouble> {
-        let Some(held) = &self.held else {
+    /// The view held becomes a ruleset; so do the conditions that follow from it.
+    fn lower(&mut self, at: Position) -> Result<Option<Lowered>, Trouble> {
+        self.look()?;
+        let Some(view) = self.held.as_ref().map(Held::view) else {
             return Ok(None);
         };
-        let position = self.position_to_write();
-        let asks = asks(held.view());
-        let can_queue = !asks || self.kernel.can_queue()?;
+        let asks = asks(view);
+        let can_queue = !asks || self.tables.kernel().can_queue()?;
         if std::mem::replace(&mut self.queued, can_queue) != can_queue {
             self.cache = LowerCache::default();
         }
@@ -122,16 +109,14 @@ impl<K: Kernel> Enforcer<K> {
         } else {
             lower_without_queue
         };
-        let mut lowered = lower(
-            held.view(),
-            &self.environment,
-            position.as_ref(),
-            &mut self.cache,
-        );
+        // The kernel's own, as long as it names the same view: a newer revision of it is nothing to write.
+        let same = |there: &Position| there.epoch == at.epoch && there.digest == at.digest;
+        let position = self.tables.position().filter(same).unwrap_or(at);
+        let mut lowered = lower(view, &self.environment, Some(&position), &mut self.cache);
         if !lowered.faults.is_empty() {
             return Err(Trouble::Faults(lowered.faults));
         }
-        let disagreements = disagreements(held.view(), &self.environment, &lowered.resolution);
+        let disagreements = disagreements(view, &self.environment, &lowered.resolution);
         let remarks = lowered.plain.iter().map(plain_tier);
         let remarks = remarks
             .chain(disagreements.iter().map(address_mismatch))
@@ -143,12 +128,12 @@ impl<K: Kernel> Enforcer<K> {
     }
 
     /// Ruleset and questions change together; then plugins know what the view wants.
-    fn write_whole(&mut self, lowered: Option<Lowered>) -> Result<(), Trouble> {
+    fn write(&mut self, lowered: Option<Lowered>, at: Position) -> Result<(), Trouble> {
         let Some(lowered) = lowered else {
             return Ok(());
         };
         let feed = self.feed.clone();
-        feed.commit(lowered.asking, || self.write(lowered.ruleset))?;
+        feed.commit(lowered.asking, || self.tables.reach(lowered.ruleset, at))?;
         if let Some(held) = &self.held {
             feed.publish(held.view(), lowered.resolution, &self.environment);
         }
@@ -170,80 +155,17 @@ impl<K: Kernel> Enforcer<K> {
         self.remarks = remarks;
     }
 
-    /// The kernel's own, as long as it names the same view: a newer revision of it is nothing to write.
-    fn position_to_write(&self) -> Option<Position> {
-        let have = self.positions.have?;
-        let same = |there: &Position| there.epoch == have.epoch && there.digest == have.digest;
-        kernel_position(self.actual.ruleset())
-            .filter(same)
-            .or(Some(have))
-    }
-
     pub(super) fn begin(&mut self, record: Record<'_>) -> io::Result<()> {
-        let (Some(held), Some(have)) = (&self.held, &self.positions.have) else {
+        let (Some(held), Some(at)) = (&self.held, &self.at) else {
             return Ok(());
         };
         match record {
             Record::Nothing => Ok(()),
-            Record::Change(ops) => self.store.begin_change(have, ops),
+            Record::Change(ops) => self.store.begin_change(at, ops),
             Record::Snapshot => {
                 let ops = held.snapshot().map(|op| delimited(&op.encode()));
-                self.store.begin_snapshot(have, ops)
+                self.store.begin_snapshot(at, ops)
             }
-        }
-    }
-
-    /// Brings the kernel from `actual` to `desired`, in the transactions that packets under way need. What others
-    /// changed meanwhile is read, and planned around.
-    fn write(&mut self, desired: Ruleset) -> Result<(), Trouble> {
-        let mut last = None;
-        for _ in 0..ATTEMPTS {
-            let plan = diff(self.actual.ruleset(), &desired);
-            if plan.is_empty() {
-                self.actual = Actual::new(desired);
-                return Ok(());
-            }
-            let trouble = match self.write_plan(plan) {
-                Ok(()) => {
-                    self.actual = Actual::new(desired);
-                    return Ok(());
-                }
-                // It was not sent, and would not be the next time.
-                Err(unfit @ Trouble::Unfit { .. }) => return Err(unfit),
-                Err(trouble) => trouble,
-            };
-            let actual = self.kernel.read()?;
-            let as_believed = &actual == self.actual.ruleset();
-            self.actual = Actual::new(actual);
-            // Refused although the kernel holds what the plan was made for: it would be refused again.
-            if as_believed && matches!(trouble, Trouble::Refused { .. }) {
-                return Err(trouble);
-            }
-            last = Some(trouble);
-        }
-        Err(last.unwrap_or_else(|| Trouble::State(io::ErrorKind::Other.into())))
-    }
-}
-
-impl<K: Kernel> Enforcer<K> {
-    fn write_plan(&mut self, plan: Plan) -> Result<(), Trouble> {
-        let mut transactions = plan.transactions();
-        let last = transactions.pop().unwrap_or_default();
-        for ahead in transactions {
-            self.write_transaction(ahead.clone())?;
-            self.actual
-                .apply(&ahead)
-                .map_err(|_| Trouble::State(io::ErrorKind::Other.into()))?;
-        }
-        self.write_transaction(last)
-    }
-
-    fn write_transaction(&mut self, plan: Plan) -> Result<(), Trouble> {
-        match self.kernel.commit(&plan) {
-            Ok(()) => self.kernel.verify(&plan).map_err(Trouble::Mismatch),
-            Err(CommitError::Refused { failures }) => Err(Trouble::Refused { failures, plan }),
-            Err(CommitError::Unfit { op, reason, .. }) => Err(Trouble::Unfit { op, reason, plan }),
-            Err(err) => Err(Trouble::Commit(err)),
         }
     }
 }

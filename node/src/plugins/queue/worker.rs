@@ -49,6 +49,8 @@ const PATIENCE: Duration = Duration::from_secs(1);
 
 /// What the thread has.
 pub struct Worker {
+    /// Writes heartbeats and remembered answers.
+    pub volatile: Volatile,
     /// What the ruleset asks.
     pub gate: Gate,
     /// Plugins that there are.
@@ -80,7 +82,7 @@ impl Worker {
     pub fn run(mut self) -> io::Result<()> {
         let mut judge = Judge::default();
         let mut names = Names::open()?;
-        let mut volatile = Volatile::open()?;
+        let mut volatile = self.volatile.clone();
         let mut queues = Queues {
             open: BTreeMap::new(),
             retry: None,
