@@ -1,39 +1,40 @@
-//! The last good view on disk: a snapshot file with a journal of changes beside it, in two generations.
+//! The last good view on disk, in numbered generations: a file each, with a snapshot and the changes after it.
 //!
 //! A view is kept as the bytes it came in: length-delimited `palisade.v1.ViewOp` messages. This module knows positions
 //! and bytes, not items.
 //!
 //! ```text
-//! current            snapshot of the last good view      next               the same, before the kernel took it
-//! journal            changes since `current`             previous, journal.previous   the generation before
+//! view.<n>     a snapshot that was acknowledged, and changes; the highest number counts, the one before is a reserve
+//! next.<n>     a snapshot that is under way; renamed to view.<n> once the kernel has it and it is synced
+//! lock         the process that uses the directory
 //! ```
 //!
-//! A change of the view is written first (`begin_*`, not synced), then the kernel commits, then [`Store::keep`] syncs
-//! it and marks it as good: an acknowledged view is on disk, and a view that the kernel holds can be found again after
-//! `kill -9` at any point, since [`Store::open`] prefers the one that the kernel names.
+//! A change of the view is written first (`begin_*`, not synced), then the kernel commits, then [`Store::keep`] says that
+//! it is good, and syncs: an acknowledged view is on disk, and a view that the kernel holds can be found again after
+//! `kill -9` at any point, since [`Store::open`] takes the transaction after the last good view if the kernel names it.
+//!
+//! INVARIANT: what memory believes of the disk is what the disk says. Where a failed step cannot be taken back, the
+//! generation is left alone, and the next one makes good what is in doubt.
 
-use crate::durable;
 use palisade_policy::view::Position;
-use std::{
-    fs::{self, File, OpenOptions},
-    io::{self, BufWriter, Seek, SeekFrom, Write},
-    os::unix::fs::OpenOptionsExt,
-    path::{Path, PathBuf},
-};
+use std::{io, path::Path};
 
-mod candidate;
+mod disk;
+mod earlier;
+mod files;
 mod format;
+mod name;
+mod steps;
 
-use candidate::{Candidate, Files};
+pub use disk::{Disk, DiskFile, InUse};
 
-/// A journal beyond this size, and beyond its snapshot's, asks for a new snapshot.
-const JOURNAL_LIMIT: u64 = 4 << 20;
+use disk::Directory;
+use files::{Candidate, Files};
+use format::{End, Kind, append, write_snapshot};
+use name::{Name, Stage};
 
-const CURRENT: &str = "current";
-const NEXT: &str = "next";
-const PREVIOUS: &str = "previous";
-const JOURNAL: &str = "journal";
-const JOURNAL_PREVIOUS: &str = "journal.previous";
+/// Changes beyond this size, and beyond their snapshot's, ask for a new snapshot.
+const CHANGES_LIMIT: u64 = 4 << 20;
 
 /// A view found on disk: its position, and the operations that build it, snapshot first.
 #[derive(Debug)]
@@ -42,8 +43,8 @@ pub struct SavedView<'a> {
     pub position: Position,
     /// Where its snapshot stands.
     pub base: Position,
-    /// Bytes of the snapshot: one put for each item.
-    pub snapshot: &'a [u8],
+    /// Bytes of the snapshot, one put for each item, in pieces of whole operations.
+    pub snapshot: Vec<&'a [u8]>,
     /// Bytes of each change since, in order.
     pub changes: Vec<(Position, &'a [u8])>,
 }
@@ -51,67 +52,103 @@ pub struct SavedView<'a> {
 /// The files of one state directory; held by the reconciler alone.
 #[derive(Debug)]
 pub struct Store {
-    dir: PathBuf,
-    /// The good snapshot that the journal belongs to, and its size.
-    base: Option<(blake3::Hash, u64)>,
-    journal: Option<OpenJournal>,
+    disk: Box<dyn Disk>,
+    locked: bool,
+    /// The generation that changes are appended to. None: the next transaction needs a snapshot.
+    current: Option<Generation>,
     begun: Option<Begun>,
+    /// Snapshots that nobody may find once something else is good: begun before this process came, or not removed.
+    leftovers: Vec<Name>,
+    /// The view found, where a newer one could not be read: the disk may be able to read that again, so only a newer
+    /// transaction may replace it.
+    below: Option<(Name, Position)>,
+    trouble: Option<io::Error>,
 }
 
 #[derive(Debug)]
-struct OpenJournal {
-    file: File,
-    /// End of the last good record.
-    length: u64,
-    /// Checksum of that record, which the next one covers.
-    chain: blake3::Hash,
+struct Generation {
+    name: Name,
+    /// Opened when something is to be written.
+    file: Option<Box<dyn DiskFile>>,
+    /// The view held, as the file says it.
+    position: Position,
+    end: End,
+    /// Where the changes begin.
+    snapshot: u64,
+    /// The last record says that the view is good.
+    good: bool,
+    /// Name and content are durable. What a process finds at start may be in memory only.
+    durable: bool,
 }
 
 /// What `begin_*` wrote and `keep` or `discard` decides.
 #[derive(Debug)]
 enum Begun {
-    Snapshot {
-        file: File,
-        checksum: blake3::Hash,
-        size: u64,
-    },
-    Change {
-        position: Position,
-        length: u64,
-        chain: blake3::Hash,
-    },
+    Snapshot(Generation),
+    Change { position: Position, end: End },
 }
 
+// === impl Store ===
+
 impl Store {
-    /// Opens the directory and finds the view to start with: the one that the kernel names (`kernel`), else the last
-    /// good one, else that of the generation before. `build` makes something of it, or refuses it, and then the next
-    /// candidate is tried. Damaged files are passed over, and damaged ends of journals cut off.
+    /// Opens the directory and finds the view to start with: the last good one, or the transaction after it if the
+    /// kernel is at exactly that position (`kernel`). `build` makes something of it, or refuses it, and then the next
+    /// candidate is tried. Nothing is written but the lock.
+    ///
+    /// A file that cannot be read is passed over. If the directory cannot be written, or not even listed, that is
+    /// [`Self::trouble`].
     ///
     /// # Errors
-    /// Those of the file system.
+    /// [`InUse`]: another process uses the directory.
     pub fn open<T, E: std::fmt::Display>(
         dir: &Path,
         kernel: Option<&Position>,
+        build: impl FnMut(&SavedView<'_>) -> Result<T, E>,
+    ) -> io::Result<(Self, Option<(Position, T)>)> {
+        Self::open_on(Box::new(Directory::new(dir)), kernel, build)
+    }
+
+    /// The same, on another disk.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub fn open_on<T, E: std::fmt::Display>(
+        disk: Box<dyn Disk>,
+        kernel: Option<&Position>,
         mut build: impl FnMut(&SavedView<'_>) -> Result<T, E>,
     ) -> io::Result<(Self, Option<(Position, T)>)> {
-        durable::make_private_dir(dir)?;
         let mut store = Self {
-            dir: dir.to_owned(),
-            base: None,
-            journal: None,
+            disk,
+            locked: false,
+            current: None,
             begun: None,
+            leftovers: Vec::new(),
+            below: None,
+            trouble: None,
         };
-        let files = Files::read(dir)?;
+        if let Err(err) = store.lock() {
+            if InUse::caused(&err) {
+                return Err(err);
+            }
+            store.trouble = Some(err);
+        }
+        let files = match Files::read(&mut *store.disk) {
+            Ok(files) => files,
+            Err(err) => {
+                store.trouble = Some(err);
+                return Ok((store, None));
+            }
+        };
         for candidate in files.candidates(kernel) {
             let view = candidate.view();
             match build(&view) {
                 Ok(built) => {
                     let position = view.position;
-                    store.adopt(&candidate)?;
+                    store.adopt(&candidate, &files.begun);
                     return Ok((store, Some((position, built))));
                 }
                 Err(err) => tracing::warn!(
-                    file = candidate.base_name,
+                    file = %candidate.log.name,
                     revision = view.position.revision,
                     %err,
                     "saved view refused"
@@ -121,7 +158,20 @@ impl Store {
         Ok((store, None))
     }
 
-    /// Writes a whole view as `next`, not synced yet.
+    /// Why what was begun or kept last is not on disk, or the directory cannot be written; until something is kept.
+    pub fn trouble(&self) -> Option<&io::Error> {
+        self.trouble.as_ref()
+    }
+
+    /// Whether a change can be appended: there is a generation to append to, and its changes are not too long.
+    pub fn takes_changes(&self) -> bool {
+        self.current.as_ref().is_some_and(|current| {
+            let changes = current.end.length.saturating_sub(current.snapshot);
+            changes <= CHANGES_LIMIT.max(current.snapshot)
+        })
+    }
+
+    /// Writes a whole view as a new generation, not synced yet.
     ///
     /// # Errors
     /// Those of the file system; what was there before stays.
@@ -131,84 +181,56 @@ impl Store {
         ops: impl IntoIterator<Item = B>,
     ) -> io::Result<()> {
         self.discard()?;
-        let mut file = BufWriter::new(durable::create_private(&self.path(NEXT))?);
-        let (checksum, size) = format::write_base(&mut file, position, ops)?;
-        let file = file
-            .into_inner()
-            .map_err(std::io::IntoInnerError::into_error)?;
-        self.begun = Some(Begun::Snapshot {
-            file,
-            checksum,
-            size,
-        });
+        if self.below.is_some_and(|(_, below)| below == *position) {
+            return Ok(());
+        }
+        let begun = self.write_snapshot(position, ops);
+        self.begun = Some(Begun::Snapshot(self.watch(begun)?));
         Ok(())
     }
 
-    /// Whether a change can be appended: there is a snapshot to append to, and the journal is not too long.
-    pub fn takes_changes(&self) -> bool {
-        let journal = self.journal.as_ref().map_or(0, |journal| journal.length);
-        self.base
-            .is_some_and(|(_, size)| journal <= JOURNAL_LIMIT.max(size))
-    }
-
-    /// Appends a change to the journal, not synced yet. Only where [`Self::takes_changes`].
+    /// Appends a change, not synced yet. Only where [`Self::takes_changes`].
     ///
     /// # Errors
     /// Those of the file system; what was there before stays.
     pub fn begin_change(&mut self, position: &Position, ops: &[u8]) -> io::Result<()> {
         self.discard()?;
-        let journal = self.open_journal()?;
-        let (record, chain) = format::change(&journal.chain, position, ops);
-        journal.file.seek(SeekFrom::Start(journal.length))?;
-        let length = journal.length + u64::try_from(record.len()).unwrap_or(u64::MAX);
-        let written = journal.file.write_all(&record);
+        let end = self.append(Kind::Change, position, ops);
         self.begun = Some(Begun::Change {
             position: *position,
-            length,
-            chain,
+            end: self.watch(end)?,
         });
-        written
+        Ok(())
     }
 
     /// The kernel has what was begun: makes it durable and the last good view.
     ///
     /// # Errors
-    /// Those of the file system. Nothing may be acknowledged then.
+    /// Those of the file system. Nothing may be acknowledged then, and what was begun is discarded. If that fails, too,
+    /// it may be found at the next start, until something else is kept.
     pub fn keep(&mut self) -> io::Result<()> {
-        match self.begun.take() {
-            None => Ok(()),
-            Some(Begun::Change {
-                position,
-                length,
-                chain,
-            }) => {
-                let journal = self.open_journal()?;
-                let (record, chain) = format::good(&chain, &position);
-                let file = &mut journal.file;
-                let written = file
-                    .seek(SeekFrom::Start(length))
-                    .and_then(|_| file.write_all(&record))
-                    .and_then(|()| file.sync_data());
-                if let Err(err) = written {
-                    // Not good after all: nobody may find it.
-                    let _ = file.set_len(journal.length);
-                    return Err(err);
-                }
-                journal.length = length + u64::try_from(record.len()).unwrap_or(u64::MAX);
-                journal.chain = chain;
-                Ok(())
-            }
-            Some(Begun::Snapshot {
-                file,
-                checksum,
-                size,
-            }) => {
-                file.sync_all()?;
-                self.promote()?;
-                self.base = Some((checksum, size));
-                Ok(())
-            }
+        let Some(begun) = self.begun.take() else {
+            return Ok(());
+        };
+        let kept = match begun {
+            Begun::Change { position, end } => self.keep_change(&position, end),
+            Begun::Snapshot(generation) => self.keep_snapshot(generation),
+        };
+        self.watch(kept)
+    }
+
+    /// The kernel has the view found at start: makes it durable as the last good one. Does nothing if that is known.
+    /// While something is begun, `keep` does it. Call it only where [`Self::takes_changes`]; elsewhere a snapshot says
+    /// the same.
+    ///
+    /// # Errors
+    /// Those of the file system.
+    pub fn confirm(&mut self) -> io::Result<()> {
+        if self.begun.is_some() {
+            return Ok(());
         }
+        let confirmed = self.confirm_found();
+        self.watch(confirmed)
     }
 
     /// Notes a newer revision of the same view. Not synced: after a power loss the older revision is as good.
@@ -216,17 +238,17 @@ impl Store {
     /// # Errors
     /// Those of the file system.
     pub fn note(&mut self, position: &Position) -> io::Result<()> {
-        if !self.takes_changes() {
+        let good = self.current.as_ref().is_some_and(|current| current.good);
+        if !good || self.begun.is_some() || !self.takes_changes() {
             return Ok(());
         }
-        let journal = self.open_journal()?;
-        let (mut record, chain) = format::change(&journal.chain, position, &[]);
-        let (good, chain) = format::good(&chain, position);
-        record.extend_from_slice(&good);
-        journal.file.seek(SeekFrom::Start(journal.length))?;
-        journal.file.write_all(&record)?;
-        journal.length += u64::try_from(record.len()).unwrap_or(u64::MAX);
-        journal.chain = chain;
+        let noted = self.append(Kind::Change, position, &[]);
+        let noted = noted.and_then(|end| self.append_at(end, Kind::Good, position, &[]));
+        let end = self.watch(noted)?;
+        if let Some(current) = &mut self.current {
+            current.position = *position;
+            current.end = end;
+        }
         Ok(())
     }
 
@@ -235,89 +257,10 @@ impl Store {
     /// # Errors
     /// Those of the file system.
     pub fn discard(&mut self) -> io::Result<()> {
-        match self.begun.take() {
-            None => Ok(()),
-            Some(Begun::Snapshot { .. }) => durable::remove(&self.path(NEXT)),
-            Some(Begun::Change { .. }) => match &self.journal {
-                Some(journal) => journal.file.set_len(journal.length),
-                None => Ok(()),
-            },
-        }
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.dir.join(name)
-    }
-
-    fn open_journal(&mut self) -> io::Result<&mut OpenJournal> {
-        if self.journal.is_none() {
-            let Some((base, _)) = self.base else {
-                return Err(io::Error::other("no snapshot to append a change to"));
-            };
-            let path = self.path(JOURNAL);
-            let mut file = durable::create_private(&path)?;
-            let (header, chain) = format::journal_header(&base);
-            file.write_all(&header)?;
-            durable::sync_parent(&path)?;
-            self.journal = Some(OpenJournal {
-                file,
-                length: u64::try_from(header.len()).unwrap_or(u64::MAX),
-                chain,
-            });
-        }
-        self.journal
-            .as_mut()
-            .ok_or_else(|| io::Error::other("journal closed"))
-    }
-
-    /// `next` becomes `current`, `current` becomes `previous`. There is a `current` at every moment.
-    fn promote(&mut self) -> io::Result<()> {
-        self.journal = None;
-        let (current, previous) = (self.path(CURRENT), self.path(PREVIOUS));
-        match fs::rename(self.path(JOURNAL), self.path(JOURNAL_PREVIOUS)) {
-            Err(err) if err.kind() == io::ErrorKind::NotFound => {
-                durable::remove(&self.path(JOURNAL_PREVIOUS))?;
-            }
-            other => other?,
-        }
-        durable::remove(&previous)?;
-        match fs::hard_link(&current, &previous) {
-            Err(err) if err.kind() == io::ErrorKind::NotFound => {}
-            other => other?,
-        }
-        fs::rename(self.path(NEXT), &current)?;
-        durable::sync_parent(&current)
-    }
-
-    /// Goes on from the candidate: makes it `current` if it is not, and cuts its journal after its last point.
-    fn adopt(&mut self, candidate: &Candidate<'_>) -> io::Result<()> {
-        match candidate.base_name {
-            NEXT => {
-                File::open(self.path(NEXT))?.sync_all()?;
-                self.promote()?;
-            }
-            PREVIOUS => fs::rename(self.path(PREVIOUS), self.path(CURRENT))?,
-            _ => durable::remove(&self.path(NEXT))?,
-        }
-        self.base = Some((candidate.base.checksum, candidate.base.size));
-        if let Some((name, end)) = candidate.journal_end() {
-            if name != JOURNAL {
-                fs::rename(self.path(name), self.path(JOURNAL))?;
-            }
-            let file = OpenOptions::new()
-                .write(true)
-                .mode(0o600)
-                .open(self.path(JOURNAL))?;
-            file.set_len(end.length)?;
-            self.journal = Some(OpenJournal {
-                file,
-                length: end.length,
-                chain: end.chain,
-            });
-        }
-        Ok(())
+        let Some(begun) = self.begun.take() else {
+            return Ok(());
+        };
+        let discarded = self.take_back(&begun);
+        self.watch(discarded)
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -18,7 +18,11 @@ pub(super) enum SavedViewError {
 
 /// Builds it.
 pub(super) fn build(saved: &SavedView<'_>) -> Result<Held, SavedViewError> {
-    let mut held = Held::from_snapshot(decode_ops(parse(saved.snapshot)?)?, &saved.base.digest)?;
+    let mut snapshot = Vec::new();
+    for piece in &saved.snapshot {
+        snapshot.extend(parse(piece)?);
+    }
+    let mut held = Held::from_snapshot(decode_ops(snapshot)?, &saved.base.digest)?;
     for (position, bytes) in &saved.changes {
         // Without operations: a newer revision of the same view.
         if !bytes.is_empty() {

@@ -1,6 +1,7 @@
 //! The enforcer against a model of the kernel, and against a real one; certificates against a real authority.
 
 mod bound;
+mod disk;
 mod guests;
 mod interfaces;
 mod kernel;
@@ -11,4 +12,5 @@ mod namespace;
 mod plugins;
 mod renewal;
 mod sequences;
+mod saved;
 mod view;
