@@ -24,9 +24,11 @@ mod earlier;
 mod files;
 mod format;
 mod name;
+mod namespace;
 mod steps;
 
 pub use disk::{Disk, DiskFile, InUse};
+pub use namespace::{NamespaceInUse, NamespaceLock, lock_namespace};
 
 use disk::Directory;
 use files::{Candidate, Files};

@@ -7,6 +7,7 @@ use std::{convert::Infallible, fs};
 
 mod earlier;
 mod faults;
+mod lock;
 
 fn position(revision: u64) -> Position {
     let mut digest = [0; 32];
