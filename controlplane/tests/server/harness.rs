@@ -406,6 +406,7 @@ fn report() -> v1::NodeReport {
             name: "eth0".to_owned(),
             up: true,
             addresses: vec![vec![10, 0, 0, 1]],
+            master: None,
         }],
         ..v1::NodeReport::default()
     }

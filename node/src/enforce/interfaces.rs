@@ -157,6 +157,7 @@ fn assemble(links: &[LinkMessage], addresses: &[AddressMessage]) -> Interfaces {
             let interface = Interface {
                 up,
                 addresses: Vec::new(),
+                master: None,
             };
             by_index.insert(link.header.index, (name, interface));
         }
@@ -220,6 +221,7 @@ mod tests {
         let expected = Interface {
             up: true,
             addresses: vec![[10, 0, 0, 1].into()],
+            master: None,
         };
         assert_eq!(interfaces, BTreeMap::from([("tun0".into(), expected)]));
     }

@@ -74,6 +74,10 @@ fn interfaces(environment: &Environment) -> Vec<v1::Interface> {
             name: name.to_string(),
             up: interface.up,
             addresses: interface.addresses.iter().copied().map(octets).collect(),
+            master: interface.master.as_ref().map(|master| v1::InterfaceMaster {
+                name: master.name.to_string(),
+                kind: master.kind.clone(),
+            }),
         })
         .collect()
 }
@@ -90,7 +94,7 @@ mod tests {
     use super::*;
     use crate::{plugins::bind_failures::Number, plugins::loaded::Readiness};
     use palisade_policy::{
-        packet::Interface,
+        packet::{Interface, Master},
         plugin::{PluginKind, Sink},
         wire::report_environment,
     };
@@ -103,6 +107,10 @@ mod tests {
         let interface = Interface {
             up: true,
             addresses: vec![[10, 0, 0, 1].into(), "fd00::1".parse().expect("address")],
+            master: Some(Master {
+                name: "br0".into(),
+                kind: "bridge".to_owned(),
+            }),
         };
         observed
             .environment

@@ -170,6 +170,7 @@ pub(crate) fn machine() -> Environment {
     let lo = Interface {
         up: true,
         addresses: LOOPBACK.to_vec(),
+        master: None,
     };
     Environment {
         interfaces: [("lo".into(), lo)].into(),

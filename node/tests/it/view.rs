@@ -193,6 +193,7 @@ pub(crate) fn machine() -> Environment {
     let up = |address: &str| Interface {
         up: true,
         addresses: vec![address.parse().expect("address")],
+        master: None,
     };
     Environment {
         interfaces: BTreeMap::from([

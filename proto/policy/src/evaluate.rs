@@ -11,7 +11,7 @@ mod path;
 use crate::{
     config::Failsafe,
     ids::{EndpointId, IfName, PolicyId, RuleId, TierName},
-    packet::{Environment, Packet},
+    packet::{Environment, Master, Packet},
     plugin::{Answer, PluginCondition},
     resolve::{Resolution, resolve},
     rule_id::{self, Exemption},
@@ -62,6 +62,8 @@ pub enum Subject {
     FamilyLeftAlone,
     /// No endpoint governs the interface.
     Ungoverned(IfName),
+    /// The interface is a port; what follows is judged by the name of its device.
+    Port(IfName, Master),
     /// An endpoint has nothing to say at this stage.
     NoPolicy(EndpointId),
     /// Part of a flow that was judged before.
@@ -206,6 +208,7 @@ impl Subject {
             Self::EndpointToHost => rule_id::endpoint_to_host(),
             Self::FamilyLeftAlone
             | Self::Ungoverned(_)
+            | Self::Port(..)
             | Self::NoPolicy(_)
             | Self::Established
             | Self::AcceptedBefore
@@ -220,6 +223,7 @@ impl fmt::Display for Subject {
         match self {
             Self::FamilyLeftAlone => f.write_str("IPv6 is left alone"),
             Self::Ungoverned(interface) => write!(f, "no endpoint governs `{interface}`"),
+            Self::Port(interface, master) => write!(f, "`{interface}` is a port of {master}"),
             Self::NoPolicy(endpoint) => write!(f, "no policy of this stage for `{endpoint}`"),
             Self::Established => f.write_str("established or related flow"),
             Self::AcceptedBefore => f.write_str("accepted before tracking or translation"),

@@ -7,6 +7,7 @@ use crate::{
 };
 use std::{
     collections::BTreeMap,
+    fmt,
     net::{IpAddr, SocketAddr},
 };
 
@@ -19,6 +20,13 @@ pub struct Environment {
     pub control_plane: Vec<SocketAddr>,
 }
 
+impl Environment {
+    /// The device that an interface is a port of.
+    pub fn master(&self, interface: &IfName) -> Option<&Master> {
+        self.interfaces.get(interface)?.master.as_ref()
+    }
+}
+
 /// An interface as the kernel shows it.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Interface {
@@ -26,6 +34,38 @@ pub struct Interface {
     pub up: bool,
     /// Its addresses, sorted.
     pub addresses: Vec<IpAddr>,
+    /// The device that it is a port of.
+    pub master: Option<Master>,
+}
+
+/// A device that has other interfaces as its ports: a bridge, bond, team or VRF.
+///
+/// The kernel gives what arrives at a port to the device before any rule of family `inet` sees it, and rules see the
+/// device's name. A VRF does so after prerouting (`l3mdev_ip_rcv` in `ip_rcv_finish`): prerouting runs for the port and
+/// again for the VRF, input and forward for the VRF alone, output for both (`drivers/net/vrf.c`; read, not tried).
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Master {
+    /// Its name; `#` and its index where it lies in another network namespace.
+    pub name: IfName,
+    /// As the kernel names it in `IFLA_INFO_SLAVE_KIND`: `bridge`, `bond`, `team`, `vrf`, …; empty if it names none.
+    pub kind: String,
+}
+
+impl Master {
+    /// Whether packets still show the port's name in prerouting, and when they leave.
+    pub fn is_vrf(&self) -> bool {
+        self.kind == "vrf"
+    }
+}
+
+impl fmt::Display for Master {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.kind.as_str() {
+            "" => write!(f, "`{}`", self.name),
+            "vrf" => write!(f, "VRF `{}`", self.name),
+            kind => write!(f, "{kind} `{}`", self.name),
+        }
+    }
 }
 
 /// What connection tracking says of a packet.

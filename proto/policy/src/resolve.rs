@@ -8,7 +8,7 @@ use crate::{
     class::EndpointKind,
     endpoint::InterfaceMatch,
     ids::{EndpointId, IfName},
-    packet::Environment,
+    packet::{Environment, Master},
     view::View,
 };
 use regex_lite::Regex;
@@ -54,7 +54,7 @@ pub enum EndpointState {
     Up,
     /// Some interface it governs is down.
     Down,
-    /// It governs nothing.
+    /// It governs nothing, or an interface on which its rules do not judge what they say.
     Error(Idle),
 }
 
@@ -84,6 +84,18 @@ pub enum Idle {
     /// Excluded by configuration.
     #[error("interface `{0}` is excluded")]
     Excluded(IfName),
+    /// Its interface is a port of another device, whose name packets show instead. The rules stay in the kernel, so that
+    /// there is no moment without policy when the interface leaves the device.
+    #[error(
+        "`{interface}` is a port of {master}, and packets that arrive there show `{}`: name `{}` instead",
+        master.name, master.name
+    )]
+    Port {
+        /// The interface that it governs.
+        interface: IfName,
+        /// The device.
+        master: Master,
+    },
 }
 
 impl Resolution {
@@ -272,8 +284,16 @@ fn status(claimed: Result<Vec<IfName>, Idle>, environment: &Environment) -> Endp
     let absent = interfaces
         .iter()
         .find(|name| !environment.interfaces.contains_key(name));
+    let port = interfaces
+        .iter()
+        .find_map(|name| Some((name, environment.master(name)?)));
     let state = if let Some(name) = absent {
         EndpointState::Error(Idle::Absent(name.clone()))
+    } else if let Some((interface, master)) = port {
+        EndpointState::Error(Idle::Port {
+            interface: interface.clone(),
+            master: master.clone(),
+        })
     } else if interfaces.iter().all(|name| {
         environment
             .interfaces

@@ -1979,6 +1979,18 @@ pub struct Interface {
     /// 4 or 16 bytes each.
     #[prost(bytes = "vec", repeated, tag = "3")]
     pub addresses: ::prost::alloc::vec::Vec<::prost::alloc::vec::Vec<u8>>,
+    /// The device that this interface is a port or slave of; absent: of none.
+    #[prost(message, optional, tag = "10")]
+    pub master: ::core::option::Option<InterfaceMaster>,
+}
+/// A bridge, bond, team or VRF. The kernel judges what arrives at its ports by the name of this device.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct InterfaceMaster {
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    /// "bridge", "bond", "team", "vrf", …: as the kernel names the kind; empty: it names none.
+    #[prost(string, tag = "2")]
+    pub kind: ::prost::alloc::string::String,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct EndpointStatus {

@@ -121,6 +121,7 @@ impl Given {
                 .iter()
                 .map(|a| a.parse().expect("an address"))
                 .collect(),
+            master: None,
         };
         let environment = Environment {
             interfaces: [

@@ -182,6 +182,7 @@ pub(crate) fn environment(address: Ipv4Addr) -> Environment {
     let interface = |address: Ipv4Addr| Interface {
         up: true,
         addresses: vec![IpAddr::V4(address)],
+        master: None,
     };
     Environment {
         interfaces: BTreeMap::from([

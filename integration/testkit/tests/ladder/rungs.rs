@@ -209,6 +209,7 @@ fn environment(world: &World) -> Environment {
         let interface = Interface {
             up: true,
             addresses,
+            master: None,
         };
         interfaces.insert(IfName::new(name.as_str()), interface);
     }

@@ -27,6 +27,9 @@ struct Journey<'a> {
 
 type Go = ControlFlow<()>;
 
+/// Devices within devices, at most (`MAX_NEST_DEV`); what a node reports may run in a circle.
+const MASTERS: usize = 8;
+
 pub(super) fn judge(evaluator: &Evaluator<'_>, packet: &Packet) -> Judgement {
     let mut journey = Journey {
         evaluator,
@@ -51,8 +54,8 @@ fn before_translation(packet: &Packet) -> Packet {
 
 impl<'a> Journey<'a> {
     fn run(&mut self) -> Go {
-        let (packet, way) = (&self.packet, self.packet.way.clone());
-        if packet.source.is_ipv6() && !self.evaluator.view.config.ipv6 {
+        let way = self.packet.way.clone();
+        if self.packet.source.is_ipv6() && !self.evaluator.view.config.ipv6 {
             let stage = match way {
                 Way::In { .. } => Stage::Input,
                 Way::Out { .. } => Stage::Output,
@@ -61,20 +64,62 @@ impl<'a> Journey<'a> {
             self.note(stage, Subject::FamilyLeftAlone, Outcome::Accept);
             return Go::Continue(());
         }
-        match &way {
+        match way {
             Way::In { interface } => {
-                self.arrive(interface)?;
-                self.input(interface)
+                let interface = self.arrive_at_master(interface, Stage::Input)?;
+                self.input(&interface)
             }
-            Way::Out { interface } => {
-                self.untracked(Stage::UntrackedOut, interface, Direction::Egress)?;
-                self.output(interface)
-            }
+            Way::Out { interface } => self.leave(interface),
             Way::Forward { from, to } => {
-                self.arrive(from)?;
-                self.forward(from, to)
+                let from = self.arrive_at_master(from, Stage::ForwardHostIn)?;
+                let to = self.behind_ports(to, Stage::ForwardHostOut);
+                self.forward(&from, &to)
             }
         }
+    }
+
+    /// Arrives, at the device that the interface is a port of, if it is one: its name is what later stages see.
+    fn arrive_at_master(&mut self, interface: IfName, stage: Stage) -> ControlFlow<(), IfName> {
+        let mut interface = self.behind_ports(interface, stage);
+        self.arrive(&interface)?;
+        if let Some(vrf) = self.master(&interface, stage) {
+            interface = vrf;
+            self.arrive(&interface)?;
+        }
+        ControlFlow::Continue(interface)
+    }
+
+    /// Where the rules see a packet of this interface first: ports of bridges and bonds are never seen.
+    fn behind_ports(&mut self, mut interface: IfName, stage: Stage) -> IfName {
+        for _ in 0..MASTERS {
+            match self.evaluator.environment.master(&interface) {
+                Some(master) if !master.is_vrf() => {}
+                _ => break,
+            }
+            if let Some(master) = self.master(&interface, stage) {
+                interface = master;
+            }
+        }
+        interface
+    }
+
+    /// The device of a port, noted.
+    fn master(&mut self, port: &IfName, stage: Stage) -> Option<IfName> {
+        let master = self.evaluator.environment.master(port)?.clone();
+        let name = master.name.clone();
+        self.note(stage, Subject::Port(port.clone(), master), Outcome::Pass);
+        Some(name)
+    }
+
+    /// A local packet leaves through the VRF first, then through its port.
+    fn leave(&mut self, interface: IfName) -> Go {
+        let interface = self.behind_ports(interface, Stage::Output);
+        if let Some(vrf) = self.master(&interface, Stage::Output) {
+            self.untracked(Stage::UntrackedOut, &vrf, Direction::Egress)?;
+            self.output(&vrf)?;
+        }
+        self.untracked(Stage::UntrackedOut, &interface, Direction::Egress)?;
+        self.output(&interface)
     }
 
     /// What every packet from outside goes through first.

@@ -8,6 +8,8 @@ use crate::{
 };
 use std::{net::IpAddr, sync::Arc};
 
+mod ports;
+
 const CONFIG: fn() -> NodeConfig = || NodeConfig {
     failsafe_inbound: vec![],
     failsafe_outbound: vec![],
@@ -66,6 +68,7 @@ fn machine(interfaces: &[(&str, &[&str])]) -> Environment {
     let interface = |addresses: &[&str]| Interface {
         up: true,
         addresses: addresses.iter().map(|a| address(a)).collect(),
+        master: None,
     };
     Environment {
         interfaces: interfaces

@@ -1,11 +1,11 @@
 //! Positions, inventories, and what a node reports of its machine.
 
-use super::{Field, address::decode_address, fault, interface_name, list, number};
+use super::{Field, address::decode_address, fault, interface_name, list, number, text};
 use crate::{
     digest::ItemHash,
     fault::{FieldFault, FieldReason},
     item::ItemId,
-    packet::{Environment, Interface},
+    packet::{Environment, Interface, Master},
     view::{Digest, Epoch, Position},
 };
 use palisade_proto::v1;
@@ -71,11 +71,19 @@ pub fn report_environment(report: &v1::NodeReport) -> Result<Environment, FieldF
             decode_address("", bytes)
         })?;
         addresses.sort_unstable();
+        let master = match &interface.master {
+            None => None,
+            Some(master) => Some(Master {
+                name: interface_name("master.name", master.name.clone())?,
+                kind: text("master.kind", master.kind.clone(), |kind| kind.len() <= 16)?,
+            }),
+        };
         Ok((
             name,
             Interface {
                 up: interface.up,
                 addresses,
+                master,
             },
         ))
     })?;

@@ -17,6 +17,7 @@ pub(crate) fn environment() -> Environment {
                 .iter()
                 .map(|a| a.parse().expect("an address"))
                 .collect(),
+            master: None,
         };
         (IfName::from(name), interface)
     };
