@@ -20,6 +20,7 @@ pub mod condition;
 pub mod durable;
 pub mod enforce;
 pub mod link;
+pub mod log;
 pub mod metrics;
 pub mod observe;
 pub mod plugins;

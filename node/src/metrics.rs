@@ -1,5 +1,6 @@
 //! Figures of the daemon, for `/metrics` and `/readyz`.
 
+use crate::log;
 use palisade_policy::resolve::EndpointState;
 use prometheus_client::{
     encoding::text::encode,
@@ -99,6 +100,11 @@ impl Default for Metrics {
             "endpoints",
             "Endpoints of the view by state",
             m.endpoints.clone(),
+        );
+        registry.register(
+            "log_lost",
+            "Lines of the log that were lost",
+            log::stderr().lost().clone(),
         );
         m.plugins.register(&mut registry);
         metrics.registry = Arc::new(registry);
