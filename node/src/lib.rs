@@ -8,7 +8,7 @@
 //! * [`link`] — the control plane: certificate, stream;
 //! * [`run`] — what starts when.
 //!
-//! Beside them: [`condition`], [`metrics`], [`backoff`], [`durable`], [`cause`], [`clock`] and [`wake`], which import none.
+//! Beside them: [`condition`], [`metrics`], [`backoff`], [`durable`], [`cause`], [`clock`], [`log`], `readiness` and [`wake`], which import none.
 
 #![forbid(unsafe_code)]
 
@@ -24,5 +24,6 @@ pub mod log;
 pub mod metrics;
 pub mod observe;
 pub mod plugins;
+mod readiness;
 pub mod run;
 pub mod wake;

@@ -8,6 +8,7 @@
 //! * [`Volatile`] — elements with a time-out, written beside all plans: heartbeat and remembered answers;
 //! * [`queue`] — packets that rules queue, and what becomes of them;
 //! * [`nflog`] — packets that rules log;
+//! * [`Links`] — links and their addresses, whole or not at all, and notice that they may have changed;
 //! * [`Netfilter::probe`] — what this kernel can do, found out without leaving a trace.
 //!
 //! Refuses to own: what the rules should be (`palisade-ruleset`), when to write them (the daemon).
@@ -30,7 +31,9 @@ mod program;
 pub mod queue;
 mod read;
 mod request;
+mod route;
 mod socket;
+mod support;
 mod volatile;
 mod writer;
 
@@ -39,5 +42,7 @@ pub use error::{CommitError, Failure, Mismatch, ReadError, Unfit};
 pub use monitor::{Event, Monitor};
 pub use ownership::OwnError;
 pub use probe::Feature;
+pub use route::{Link, LinkMaster, Links};
+pub use support::{OldKernel, old_kernel};
 pub use volatile::{PutError, Remembered, Volatile};
 pub use writer::Writer;

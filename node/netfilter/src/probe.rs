@@ -9,6 +9,7 @@ use crate::{
     native::{Builder, Native, QueueForm, queue},
     program::{Instruction, Log},
     socket::Wait,
+    support::{release, version},
 };
 use nftnl::{Chain, MsgType, ProtoFamily, Rule, Table};
 use nftnl_sys as sys;
@@ -51,10 +52,9 @@ impl Netfilter {
     /// When the kernel cannot be asked.
     pub fn probe(&mut self) -> Result<Vec<Feature>, ReadError> {
         let mut features = self.present(candidates())?;
-        let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
         features.push(Feature {
             name: "postrouting-iif",
-            present: knows_input_in_postrouting(&release),
+            present: knows_input_in_postrouting(&release()),
         });
         Ok(features)
     }
@@ -153,12 +153,9 @@ impl Netfilter {
 }
 
 /// Since 5.8 a packet still knows in postrouting where it came in. No rule of ours is refused without it, but the host's
-/// own translated flows could not be told from forwarded ones.
+/// own translated flows could not be told from forwarded ones ([`crate::OldKernel`]).
 fn knows_input_in_postrouting(release: &str) -> bool {
-    let mut numbers = release
-        .split(|c: char| !c.is_ascii_digit())
-        .map_while(|number| number.parse::<u32>().ok());
-    matches!((numbers.next(), numbers.next()), (Some(major), Some(minor)) if (major, minor) >= (5, 8))
+    version(release).is_some_and(|version| version >= (5, 8))
 }
 
 fn candidates() -> Vec<(&'static str, Candidate)> {

@@ -30,9 +30,14 @@ const PATIENCE: libc::time_t = 10;
 const RECEIVE_BUFFER: c_int = 8 * 1024 * 1024;
 
 impl Socket {
-    /// A bound socket in the network namespace of this thread.
+    /// A bound socket to netfilter in the network namespace of this thread.
     pub(crate) fn open() -> io::Result<Self> {
-        let mnl = Mnl::new(Bus::Netfilter)?;
+        Self::open_on(Bus::Netfilter)
+    }
+
+    /// The same to another part of the kernel.
+    pub(crate) fn open_on(bus: Bus) -> io::Result<Self> {
+        let mnl = Mnl::new(bus)?;
         let mut socket = Self {
             mnl,
             received: vec![0; RECEIVED / 4],

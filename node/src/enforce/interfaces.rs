@@ -1,38 +1,105 @@
 //! Links and addresses of this network namespace, as they change.
 //!
 //! A notification only says that something changed: all that is queued is taken at once, then links and addresses are
-//! read whole. So nothing depends on the order of notifications, and lost ones cost nothing.
+//! read whole. So nothing depends on the order of notifications, and lost ones cost nothing. A read that fails, or that
+//! the kernel interrupts, changes nothing: what was read before counts until a whole read says otherwise.
 
-use futures_util::{FutureExt, StreamExt, TryStreamExt};
-use palisade_policy::{ids::IfName, packet::Interface};
-use rtnetlink::{
-    Handle, MulticastGroup, new_multicast_connection,
-    packet_route::{
-        address::{AddressAttribute, AddressMessage},
-        link::{LinkAttribute, LinkFlags, LinkMessage},
-    },
+use crate::{backoff::Backoff, cause::chain, readiness::Readiness};
+use palisade_netfilter::{Link, LinkMaster, Links, ReadError};
+use palisade_policy::{
+    ids::IfName,
+    packet::{Interface, Master},
 };
-use std::{collections::BTreeMap, net::IpAddr, time::Duration};
-use tokio::{sync::watch, task::JoinHandle};
+use std::{collections::BTreeMap, io, time::Duration};
+use tokio::{sync::watch, time::Instant};
+
+#[cfg(test)]
+mod tests;
 
 /// Interfaces by name.
 pub type Interfaces = BTreeMap<IfName, Interface>;
 
 /// Read again after this time even if the kernel says nothing.
 const PATIENCE: Duration = Duration::from_secs(60);
+/// From one read to the next at least: hundreds of interfaces that come and go cost twenty reads a second. After a
+/// quieter time the first read follows its notification at once.
+const EVERY: Duration = Duration::from_millis(50);
+/// First reads that the kernel may interrupt while a machine starts: five seconds' worth.
+const FIRST_READS: usize = 100;
 
 /// Why interfaces cannot be watched.
 #[derive(Debug, thiserror::Error)]
 pub enum InterfacesError {
-    /// The socket cannot be opened.
+    /// A socket cannot be opened.
     #[error("open a route netlink socket")]
-    Socket(#[source] std::io::Error),
-    /// A dump failed.
+    Socket(#[source] io::Error),
+    /// Links and addresses cannot be read.
     #[error("read links and addresses")]
-    Dump(#[source] rtnetlink::Error),
-    /// The connection ended.
-    #[error("the route netlink connection ended")]
-    Ended,
+    Read(#[source] ReadError),
+}
+
+/// Where interfaces are read, and who says that they may have changed.
+pub trait Source: Send + Sync + 'static {
+    /// Until [`Self::changed`] may be true. May be dropped at any time.
+    fn wait(&self) -> impl Future<Output = ()> + Send;
+
+    /// Takes all that was said; whether there was anything.
+    ///
+    /// # Errors
+    /// Nothing will be heard any more.
+    fn changed(&mut self) -> io::Result<bool>;
+
+    /// All interfaces.
+    ///
+    /// # Errors
+    /// Not all of them could be read.
+    fn read(&mut self) -> Result<Interfaces, ReadError>;
+}
+
+/// Those of the kernel.
+pub struct KernelLinks {
+    links: Links,
+    readiness: Readiness,
+}
+
+impl KernelLinks {
+    /// Hears and reads in the network namespace of this thread; within a runtime.
+    ///
+    /// # Errors
+    /// A socket cannot be made.
+    pub fn open() -> io::Result<Self> {
+        let links = Links::open()?;
+        let readiness = Readiness::of(&links)?;
+        Ok(Self { links, readiness })
+    }
+}
+
+impl Source for KernelLinks {
+    async fn wait(&self) {
+        self.readiness.wait().await;
+    }
+
+    fn changed(&mut self) -> io::Result<bool> {
+        self.links.changed()
+    }
+
+    fn read(&mut self) -> Result<Interfaces, ReadError> {
+        let links = self.links.read()?;
+        Ok(links.into_iter().map(interface).collect())
+    }
+}
+
+fn interface(link: Link) -> (IfName, Interface) {
+    let master = |LinkMaster { name, kind }| Master {
+        name: IfName::new(name),
+        kind,
+    };
+    let interface = Interface {
+        up: link.up,
+        addresses: link.addresses,
+        master: link.master.map(master),
+    };
+    (IfName::new(link.name), interface)
 }
 
 /// Reads the interfaces and keeps them read: the receiver always has the latest, and changes only when they do.
@@ -40,16 +107,33 @@ pub enum InterfacesError {
 /// # Errors
 /// The first read failed.
 pub async fn watch_interfaces() -> Result<watch::Receiver<Interfaces>, InterfacesError> {
-    let mut source = Source::open()?;
-    let (sender, receiver) = watch::channel(source.read().await?);
+    watch_source(KernelLinks::open).await
+}
+
+/// The same from any source, which is opened anew when it fails.
+///
+/// # Errors
+/// As [`watch_interfaces`].
+pub async fn watch_source<S: Source>(
+    mut open: impl FnMut() -> io::Result<S> + Send + 'static,
+) -> Result<watch::Receiver<Interfaces>, InterfacesError> {
+    let mut source = open().map_err(InterfacesError::Socket)?;
+    let first = first(&mut source).await?;
+    let mut reader = Reader {
+        sender: watch::Sender::new(first),
+        last: Instant::now(),
+    };
+    let receiver = reader.sender.subscribe();
     tokio::spawn(async move {
-        loop {
-            match follow(&mut source, &sender).await {
-                Ok(()) => return,
-                Err(err) => tracing::warn!(%err, "interfaces are read anew"),
-            }
-            tokio::time::sleep(Duration::from_millis(200)).await;
-            match Source::open() {
+        let mut patience = Backoff::new(Duration::from_millis(200), Duration::from_secs(5));
+        // Whether something may have changed that nobody will say.
+        let mut missed = false;
+        while let Err(err) = reader.keep_read(&mut source, missed, &mut patience).await {
+            tracing::warn!(err = %chain(&err), "interfaces are read anew; those read before count");
+            let wait = patience.next(&mut rand::rng());
+            tokio::time::sleep(wait).await;
+            missed = true;
+            match open() {
                 Ok(new) => source = new,
                 Err(err) => tracing::warn!(%err, "interfaces cannot be read"),
             }
@@ -58,183 +142,65 @@ pub async fn watch_interfaces() -> Result<watch::Receiver<Interfaces>, Interface
     Ok(receiver)
 }
 
-/// Until nobody listens any more.
-async fn follow(
-    source: &mut Source,
-    sender: &watch::Sender<Interfaces>,
-) -> Result<(), InterfacesError> {
-    while !sender.is_closed() {
-        let latest = source.read().await?;
-        sender.send_if_modified(|known| {
+async fn first(source: &mut impl Source) -> Result<Interfaces, InterfacesError> {
+    for _ in 1..FIRST_READS {
+        match source.read() {
+            Err(ReadError::Changing) => tokio::time::sleep(EVERY).await,
+            done => return done.map_err(InterfacesError::Read),
+        }
+    }
+    source.read().map_err(InterfacesError::Read)
+}
+
+struct Reader {
+    sender: watch::Sender<Interfaces>,
+    /// The last read.
+    last: Instant,
+}
+
+impl Reader {
+    /// Until nobody listens any more.
+    async fn keep_read(
+        &mut self,
+        source: &mut impl Source,
+        mut pending: bool,
+        patience: &mut Backoff,
+    ) -> Result<(), InterfacesError> {
+        loop {
+            if !pending {
+                tokio::select! {
+                    () = self.sender.closed() => return Ok(()),
+                    () = source.wait() => {
+                        if !source.changed().map_err(InterfacesError::Socket)? {
+                            continue;
+                        }
+                    }
+                    () = tokio::time::sleep(PATIENCE) => {}
+                }
+            }
+            tokio::time::sleep_until(self.last + EVERY).await;
+            // What was said while this one waited is part of the read.
+            source.changed().map_err(InterfacesError::Socket)?;
+            self.last = Instant::now();
+            match source.read() {
+                Ok(latest) => {
+                    pending = false;
+                    patience.reset();
+                    self.publish(latest);
+                }
+                Err(ReadError::Changing) => pending = true,
+                Err(err) => return Err(InterfacesError::Read(err)),
+            }
+        }
+    }
+
+    fn publish(&self, latest: Interfaces) {
+        self.sender.send_if_modified(|known| {
             let changed = *known != latest;
             if changed {
                 *known = latest;
             }
             changed
         });
-        source.changed().await?;
-    }
-    Ok(())
-}
-
-type Messages = futures_util::stream::BoxStream<'static, ()>;
-
-struct Source {
-    handle: Handle,
-    messages: Messages,
-    connection: JoinHandle<()>,
-}
-
-impl Drop for Source {
-    fn drop(&mut self) {
-        self.connection.abort();
-    }
-}
-
-impl Source {
-    fn open() -> Result<Self, InterfacesError> {
-        // Joined before the first read, so that no change falls between.
-        let (connection, handle, messages) = new_multicast_connection(&[
-            MulticastGroup::Link,
-            MulticastGroup::Ipv4Ifaddr,
-            MulticastGroup::Ipv6Ifaddr,
-        ])
-        .map_err(InterfacesError::Socket)?;
-        Ok(Self {
-            handle,
-            messages: messages.map(|_| ()).boxed(),
-            connection: tokio::spawn(connection),
-        })
-    }
-
-    /// Waits for a notification and takes those that are queued with it.
-    async fn changed(&mut self) -> Result<(), InterfacesError> {
-        if let Ok(None) = tokio::time::timeout(PATIENCE, self.messages.next()).await {
-            return Err(InterfacesError::Ended);
-        }
-        while let Some(next) = self.messages.next().now_or_never() {
-            next.ok_or(InterfacesError::Ended)?;
-        }
-        Ok(())
-    }
-
-    async fn read(&mut self) -> Result<Interfaces, InterfacesError> {
-        let links: Vec<LinkMessage> = self
-            .handle
-            .link()
-            .get()
-            .execute()
-            .try_collect()
-            .await
-            .map_err(InterfacesError::Dump)?;
-        let addresses: Vec<AddressMessage> = self
-            .handle
-            .address()
-            .get()
-            .execute()
-            .try_collect()
-            .await
-            .map_err(InterfacesError::Dump)?;
-        Ok(assemble(&links, &addresses))
-    }
-}
-
-fn assemble(links: &[LinkMessage], addresses: &[AddressMessage]) -> Interfaces {
-    let mut by_index: BTreeMap<u32, (IfName, Interface)> = BTreeMap::new();
-    for link in links {
-        let name = link
-            .attributes
-            .iter()
-            .find_map(|attribute| match attribute {
-                LinkAttribute::IfName(name) => Some(IfName::from(name.as_str())),
-                _ => None,
-            });
-        if let Some(name) = name {
-            let up = link
-                .header
-                .flags
-                .contains(LinkFlags::Up | LinkFlags::Running);
-            let interface = Interface {
-                up,
-                addresses: Vec::new(),
-                master: None,
-            };
-            by_index.insert(link.header.index, (name, interface));
-        }
-    }
-    for message in addresses {
-        if let (Some((_, interface)), Some(address)) =
-            (by_index.get_mut(&message.header.index), local(message))
-        {
-            interface.addresses.push(address);
-        }
-    }
-    by_index
-        .into_values()
-        .map(|(name, mut interface)| {
-            interface.addresses.sort_unstable();
-            interface.addresses.dedup();
-            (name, interface)
-        })
-        .collect()
-}
-
-/// The host's own address: `Local` on point-to-point links, where `Address` is the peer's.
-fn local(message: &AddressMessage) -> Option<IpAddr> {
-    let own = message
-        .attributes
-        .iter()
-        .find_map(|attribute| match attribute {
-            AddressAttribute::Local(address) => Some(*address),
-            _ => None,
-        });
-    own.or_else(|| {
-        message
-            .attributes
-            .iter()
-            .find_map(|attribute| match attribute {
-                AddressAttribute::Address(address) => Some(*address),
-                _ => None,
-            })
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_interface_has_its_own_address_not_its_peers() {
-        let mut link = LinkMessage::default();
-        link.header.index = 3;
-        link.header.flags = LinkFlags::Up | LinkFlags::Running;
-        link.attributes = vec![LinkAttribute::IfName("tun0".into())];
-        let mut address = AddressMessage::default();
-        address.header.index = 3;
-        address.attributes = vec![
-            AddressAttribute::Address([10, 0, 0, 2].into()),
-            AddressAttribute::Local([10, 0, 0, 1].into()),
-        ];
-        let mut foreign = address.clone();
-        foreign.header.index = 4;
-        let interfaces = assemble(&[link], &[address, foreign]);
-        let expected = Interface {
-            up: true,
-            addresses: vec![[10, 0, 0, 1].into()],
-            master: None,
-        };
-        assert_eq!(interfaces, BTreeMap::from([("tun0".into(), expected)]));
-    }
-
-    #[test]
-    fn a_link_without_carrier_is_not_up() {
-        let mut link = LinkMessage::default();
-        link.header.flags = LinkFlags::Up;
-        link.attributes = vec![LinkAttribute::IfName("eth0".into())];
-        let interfaces = assemble(&[link], &[]);
-        assert_eq!(
-            interfaces.values().map(|i| i.up).collect::<Vec<_>>(),
-            [false]
-        );
     }
 }

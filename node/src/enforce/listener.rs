@@ -1,10 +1,9 @@
 //! Hears of what other processes do to our tables, and goes on hearing: a socket that fails is replaced, and what was
 //! missed meanwhile counts as a change by somebody.
 
-use crate::backoff::Backoff;
+use crate::{backoff::Backoff, readiness::Readiness};
 use palisade_netfilter::Event;
-use std::{io, os::fd::OwnedFd, os::unix, time::Instant};
-use tokio::{io::Interest, net::UnixDatagram};
+use std::{io, os::fd::OwnedFd, time::Instant};
 
 /// Where notifications come from.
 pub trait Notifications {
@@ -24,18 +23,15 @@ pub trait Notifications {
 
 /// One who listens, always.
 pub(super) struct Listener {
-    /// Absent: nothing is heard. Tokio takes netlink sockets by an unsafe door alone; to wait, one socket for datagrams is
-    /// as good as another.
-    readiness: Option<UnixDatagram>,
+    /// Absent: nothing is heard.
+    readiness: Option<Readiness>,
     patience: Backoff,
     /// When to listen again, while nothing is heard.
     retry: Instant,
 }
 
-fn listen(source: &mut impl Notifications) -> io::Result<UnixDatagram> {
-    let socket = unix::net::UnixDatagram::from(source.listen()?);
-    socket.set_nonblocking(true)?;
-    UnixDatagram::from_std(socket)
+fn listen(source: &mut impl Notifications) -> io::Result<Readiness> {
+    Readiness::of(&source.listen()?)
 }
 
 impl Listener {
@@ -63,11 +59,7 @@ impl Listener {
         let Some(readiness) = &self.readiness else {
             return tokio::time::sleep_until(self.retry.into()).await;
         };
-        // Whether it is readable or has failed, the next read tells.
-        let _ = readiness.readable().await;
-        // Taken as read, before it is read: what comes after wakes again.
-        let _: io::Result<()> =
-            readiness.try_io(Interest::READABLE, || Err(io::ErrorKind::WouldBlock.into()));
+        readiness.wait().await;
     }
 
     /// Takes all that was said. Who changed our tables, if somebody may have.
@@ -126,6 +118,7 @@ mod tests {
     use super::*;
     use std::{
         collections::{BTreeSet, VecDeque},
+        os::unix,
         time::Duration,
     };
 

@@ -4,9 +4,9 @@ use crate::{
     namespace::{in_namespace, ip},
     view::{position, transaction, view},
 };
-use palisade_netfilter::Netfilter;
+use palisade_netfilter::{Netfilter, ReadError};
 use palisade_node::{
-    enforce::interfaces::{Interfaces, watch_interfaces},
+    enforce::interfaces::{Interfaces, KernelLinks, Source, watch_interfaces, watch_source},
     enforce::machine::{environment, follow},
     enforce::transaction::Outcome,
     enforce::{self, Observed, Reconciler},
@@ -15,14 +15,18 @@ use palisade_node::{
 use palisade_policy::{
     endpoint::{Endpoint, InterfaceMatch},
     ids::EndpointId,
-    packet::Environment,
+    packet::{Environment, Master},
     resolve::{EndpointState, Idle, resolve},
     view::View,
 };
 use palisade_ruleset::{lower, lower::LowerCache};
 use std::{
     collections::BTreeMap,
-    sync::Arc,
+    io,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
     time::{Duration, Instant},
 };
 use tokio::sync::watch;
@@ -335,5 +339,85 @@ fn after_a_thousand_interface_events_everything_is_as_asked_for() {
         assert_eq!(observed.environment.interfaces.len(), 1, "lo alone is left");
         assert!(!observed.conditions.iter().any(|c| c.kind == "Degraded"));
         daemon.stop().await;
+    });
+}
+
+#[test]
+fn an_endpoint_is_in_error_while_its_interface_is_a_port_of_a_bridge() {
+    run(|| async {
+        ip(
+            "link add ev0 type veth peer name ev1\nlink add br0 type bridge\nlink set br0 up\n\
+            link set ev0 up\nlink set ev1 up\n",
+        );
+        let daemon = Daemon::start(endpoints(&[
+            ("hep/a", Some("ev0"), &[]),
+            ("hep/b", Some("*"), &[]),
+            ("hep/c", Some("br0"), &[]),
+        ]))
+        .await;
+        daemon.becomes("hep/a", EndpointState::Up).await;
+        ip("link set ev0 master br0\n");
+        let port = EndpointState::Error(Idle::Port {
+            interface: "ev0".into(),
+            master: Master {
+                name: "br0".into(),
+                kind: "bridge".to_owned(),
+            },
+        });
+        let observed = daemon.becomes("hep/a", port).await;
+        assert_eq!(*state(&observed, "hep/b"), EndpointState::Up);
+        daemon.becomes("hep/c", EndpointState::Up).await;
+        ip("link set ev0 nomaster\n");
+        daemon.becomes("hep/a", EndpointState::Up).await;
+        daemon.stop().await;
+    });
+}
+
+/// The kernel's interfaces, and how often they were read.
+struct Counted(KernelLinks, Arc<AtomicU32>);
+
+impl Source for Counted {
+    async fn wait(&self) {
+        self.0.wait().await;
+    }
+
+    fn changed(&mut self) -> io::Result<bool> {
+        self.0.changed()
+    }
+
+    fn read(&mut self) -> Result<Interfaces, ReadError> {
+        self.1.fetch_add(1, Ordering::Relaxed);
+        self.0.read()
+    }
+}
+
+#[test]
+fn five_hundred_interfaces_that_come_and_go_are_read_twenty_times_a_second_at_most() {
+    run(|| async {
+        let reads = Arc::new(AtomicU32::new(0));
+        let count = Arc::clone(&reads);
+        let open = move || Ok(Counted(KernelLinks::open()?, Arc::clone(&count)));
+        let mut receiver = watch_source(open).await.expect("readable");
+        let begun = Instant::now();
+        for verb in ["add", "del"] {
+            let commands: String = (0..250)
+                .map(|pair| match verb {
+                    "add" => format!("link add ch{pair} type veth peer name cp{pair}\n"),
+                    _ => format!("link del ch{pair}\n"),
+                })
+                .collect();
+            tokio::task::spawn_blocking(move || ip(&commands))
+                .await
+                .expect("done");
+            let wanted = if verb == "add" { 501 } else { 1 };
+            let all = receiver.wait_for(|known| known.len() == wanted);
+            let seen = tokio::time::timeout(DEADLINE, all).await;
+            assert!(seen.is_ok_and(|seen| seen.is_ok()), "{verb}");
+        }
+        // A thousand links came and went, each with several notifications: the reads are bounded by the time it took.
+        let most = begun.elapsed().as_millis() / 50 + 2;
+        let reads = reads.load(Ordering::Relaxed);
+        assert!(u128::from(reads) <= most, "{reads} of {most}");
+        assert!(reads >= 2);
     });
 }
