@@ -23,7 +23,7 @@ use crate::{
 };
 use palisade_policy::rule::Family;
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeSet, VecDeque},
     io,
     os::fd::{AsFd, BorrowedFd},
 };
@@ -88,14 +88,14 @@ pub struct Queue {
     socket: Socket,
     number: u16,
     outgoing: Outgoing,
-    /// Datagrams that came while the queue was set up.
-    early: Vec<Vec<u8>>,
     book: Book,
 }
 
 /// What came and went; pure.
 #[derive(Default, Debug)]
 struct Book {
+    /// Datagrams that came while the queue was set up, oldest first.
+    early: VecDeque<Vec<u8>>,
     /// Without a verdict.
     waiting: BTreeSet<u32>,
     /// The last packet's number.
@@ -103,9 +103,13 @@ struct Book {
     losses: Losses,
 }
 
-/// Packets that had no say, since the queue was opened.
+/// Packets that had no say, since the queue was opened. No packet is in two of them.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Losses {
+    /// The queue was full: dropped by the kernel, as of the last [`Queue::look`].
+    pub full: u64,
+    /// They waited when the queue was closed.
+    pub closed: u64,
     /// The socket had no room: dropped by the kernel. Known by gaps in the packets' numbers, so the last gap shows only
     /// with the next packet.
     pub socket: u64,
@@ -113,6 +117,13 @@ pub struct Losses {
     pub refused: u64,
     /// Messages that made no sense. Their packets wait until the queue is closed.
     pub malformed: u64,
+}
+
+impl Losses {
+    /// All of them.
+    pub const fn total(&self) -> u64 {
+        self.full + self.closed + self.socket + self.refused + self.malformed
+    }
 }
 
 /// A packet that waits for a verdict.
@@ -168,8 +179,10 @@ impl Queue {
             socket,
             number,
             outgoing,
-            early,
-            book: Book::default(),
+            book: Book {
+                early: early.into(),
+                ..Book::default()
+            },
         })
     }
 
@@ -192,8 +205,8 @@ impl Queue {
     /// # Errors
     /// When the socket fails.
     pub fn receive(&mut self, mut each: impl FnMut(Queued<'_>)) -> io::Result<usize> {
-        if let Some(datagram) = self.early.pop() {
-            return Ok(self.book.take(&datagram, &mut each));
+        if let Some(count) = self.book.take_early(&mut each) {
+            return Ok(count);
         }
         loop {
             match self.socket.receive(Wait::Never) {
@@ -236,19 +249,34 @@ impl Queue {
         self.book.waiting.len()
     }
 
-    /// What was lost on the way to us. What found the queue full is in [`Queue::overflow`].
+    /// What was lost on the way to us.
     pub const fn losses(&self) -> Losses {
         self.book.losses
     }
 
-    /// Packets dropped because the queue was full, and because the socket was: the kernel's own count. Read from the
-    /// namespace of the calling thread.
+    /// Looks at what found the queue full, which the kernel alone counts. To be called now and then, in the namespace of
+    /// the thread that opened the queue.
     ///
     /// # Errors
     /// When the kernel's table cannot be read, or lacks the queue.
-    pub fn overflow(&self) -> io::Result<(u64, u64)> {
+    pub fn look(&mut self) -> io::Result<()> {
+        self.book.losses.full = self.listed()?.full;
+        Ok(())
+    }
+
+    /// Closes the queue: the kernel drops what waits. All that was lost in it.
+    pub fn close(mut self) -> Losses {
+        // What cannot be looked at is not known to be lost.
+        if let Ok(listed) = self.listed() {
+            self.book.losses.full = listed.full;
+            self.book.losses.closed = listed.waiting;
+        }
+        self.book.losses
+    }
+
+    fn listed(&self) -> io::Result<Listed> {
         let table = std::fs::read_to_string("/proc/thread-self/net/netfilter/nfnetlink_queue")?;
-        overflow_of(&table, self.number).ok_or_else(|| io::ErrorKind::NotFound.into())
+        listed(&table, self.number).ok_or_else(|| io::ErrorKind::NotFound.into())
     }
 }
 
@@ -259,21 +287,39 @@ impl AsFd for Queue {
     }
 }
 
+/// What the kernel's table says of a queue.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Listed {
+    /// Packets without a verdict, received or not.
+    waiting: u64,
+    /// Packets that found it full.
+    full: u64,
+}
+
 /// Number, port, waiting, copy mode, copy range, dropped by a full queue, dropped by a full socket, last packet, 1.
-fn overflow_of(table: &str, number: u16) -> Option<(u64, u64)> {
+fn listed(table: &str, number: u16) -> Option<Listed> {
     table.lines().find_map(|line| {
         let fields: Vec<u64> = line
             .split_whitespace()
             .map_while(|field| field.parse().ok())
             .collect();
         (*fields.first()? == u64::from(number)).then_some(())?;
-        Some((*fields.get(5)?, *fields.get(6)?))
+        Some(Listed {
+            waiting: *fields.get(2)?,
+            full: *fields.get(5)?,
+        })
     })
 }
 
 // === impl Book ===
 
 impl Book {
+    /// The oldest datagram that came while the queue was set up; absent: there is none left.
+    fn take_early(&mut self, each: &mut impl FnMut(Queued<'_>)) -> Option<usize> {
+        let datagram = self.early.pop_front()?;
+        Some(self.take(&datagram, each))
+    }
+
     /// How many packets there were.
     fn take(&mut self, datagram: &[u8], each: &mut impl FnMut(Queued<'_>)) -> usize {
         let mut count = 0;

@@ -106,9 +106,9 @@ impl PluginMetrics {
         self.packets.get_or_create(&labels).inc();
     }
 
-    /// Packets lost so far.
-    pub fn queue_lost(&self, lost: u64) {
-        self.queue_lost.set(i64::try_from(lost).unwrap_or(i64::MAX));
+    /// So many more packets were lost, in any of the queues.
+    pub fn queue_lost(&self, more: u64) {
+        self.queue_lost.inc_by(figure(more));
     }
 
     /// Answers given to the kernel.
@@ -121,10 +121,13 @@ impl PluginMetrics {
         self.audited.inc_by(u64::try_from(count).unwrap_or(0));
     }
 
-    /// Events lost and records not written so far.
+    /// So many more events were lost, and records not written.
     pub fn audit_lost(&self, events: u64, records: u64) {
-        let figure = |count| i64::try_from(count).unwrap_or(i64::MAX);
-        self.audit_lost.set(figure(events));
-        self.unwritten.set(figure(records));
+        self.audit_lost.inc_by(figure(events));
+        self.unwritten.inc_by(figure(records));
     }
+}
+
+fn figure(count: u64) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
 }

@@ -1,6 +1,6 @@
 //! Without a kernel: messages that make no sense, numbers with gaps, verdicts in as few messages as may be.
 
-use super::{Book, overflow_of, packet, verdict};
+use super::{Book, Listed, attribute, listed, packet, verdict};
 use crate::{
     message::{HEADER, Messages, word},
     nfnetlink::Outgoing,
@@ -63,11 +63,38 @@ fn gaps_in_numbers_are_losses() {
     assert_eq!(book.losses.socket, 4);
 }
 
+/// A datagram with one packet.
+fn datagram(id: u32) -> Vec<u8> {
+    let mut header = id.to_be_bytes().to_vec();
+    header.extend([0x08, 0x00, 1, 0]);
+    let mut outgoing = Outgoing::default();
+    outgoing.begin(super::PACKET, 0, 0, 7);
+    let kind = u16::try_from(attribute::HEADER).expect("small");
+    outgoing.attribute(kind, &header);
+    outgoing.bytes().to_vec()
+}
+
+#[test]
+fn what_came_while_the_queue_was_set_up_comes_in_order_and_is_no_loss() {
+    let mut book = Book {
+        early: (1..=3).map(datagram).collect(),
+        ..Book::default()
+    };
+    let mut ids = Vec::new();
+    while book.take_early(&mut |packet| ids.push(packet.id)).is_some() {}
+    assert_eq!(ids, [1, 2, 3]);
+    assert_eq!(book.losses.total(), 0);
+}
+
 #[test]
 fn the_kernels_table_is_read_by_number() {
     let table = "    1  12     0 2   256     0     0        9  1\n 7601  13     2 2   256    17     4        9  1\n";
-    assert_eq!(overflow_of(table, 7601), Some((17, 4)));
-    assert_eq!(overflow_of(table, 2), None);
+    let expected = Listed {
+        waiting: 2,
+        full: 17,
+    };
+    assert_eq!(listed(table, 7601), Some(expected));
+    assert_eq!(listed(table, 2), None);
 }
 
 proptest! {

@@ -234,7 +234,8 @@ fn a_queued_packet_comes_back_with_a_mark_that_rules_test() {
             assert!(leaves(to, 54), "what nobody asks about");
         }
         assert_eq!(queue.losses(), Losses::default());
-        assert_eq!(queue.overflow().expect("listed"), (0, 0));
+        queue.look().expect("listed");
+        assert_eq!(queue.losses().full, 0);
     });
 }
 
@@ -354,7 +355,12 @@ fn a_full_queue_drops_and_counts() {
                 .receive(|packet| ids.push(packet.id))
                 .expect("received");
         }
-        assert_eq!(queue.overflow().expect("listed"), (3, 0));
+        queue.look().expect("listed");
+        let full = Losses {
+            full: 3,
+            ..Losses::default()
+        };
+        assert_eq!(queue.losses(), full);
         assert_eq!(queue.waiting(), 2);
         let verdicts: Vec<_> = ids.iter().map(|id| (*id, Verdict::Drop)).collect();
         queue.verdicts(&verdicts).expect("sent");
@@ -363,7 +369,16 @@ fn a_full_queue_drops_and_counts() {
         receiver.send_to(b"y", "127.0.0.1:53").expect("sent");
         answer(&mut queue, true);
         assert_eq!(received(&receiver), b'y');
-        assert_eq!(queue.losses(), Losses::default());
+        queue.look().expect("listed");
+        assert_eq!(queue.losses(), full);
+        // One that was received and one that was not are lost with the queue.
+        for _ in 0..2 {
+            receiver.send_to(b"z", "127.0.0.1:53").expect("sent");
+        }
+        ready(&queue);
+        let received = queue.receive(|_| {}).expect("received");
+        assert_eq!((received, queue.waiting()), (1, 1));
+        assert_eq!(queue.close().closed, 2);
     });
 }
 

@@ -83,6 +83,19 @@ impl Bus {
         }
     }
 
+    /// So many packets were dropped on their way to matchers, without any event: said like lost events, in the place where
+    /// it was found, and counted elsewhere.
+    pub fn lost_packets(&self, time_ms: u64, count: u64) {
+        if count > 0 {
+            let mut inner = self.inner();
+            inner.sequence += count;
+            inner.lost += count;
+            inner.say_lost(time_ms);
+            drop(inner);
+            self.wake.wake();
+        }
+    }
+
     /// Everything that waits, oldest first, at most so many.
     pub fn take(&self, most: usize, time_ms: u64) -> Vec<Event> {
         let mut inner = self.inner();
@@ -98,9 +111,9 @@ impl Bus {
         self.inner().waiting.len()
     }
 
-    /// Events lost since the daemon started.
-    pub fn all_lost(&self) -> u64 {
-        self.inner().all_lost
+    /// Events lost since this was last asked.
+    pub fn take_all_lost(&self) -> u64 {
+        std::mem::take(&mut self.inner().all_lost)
     }
 
     fn inner(&self) -> MutexGuard<'_, Inner> {
@@ -158,7 +171,7 @@ mod tests {
         let said = bus.take(usize::MAX, 0);
         let bodies: Vec<_> = said.iter().map(|event| &event.body).collect();
         assert_eq!(bodies, [&Body::Lost(3), &change(99)]);
-        assert_eq!(bus.all_lost(), 3);
+        assert_eq!(bus.take_all_lost(), 3);
     }
 
     proptest! {

@@ -239,14 +239,14 @@ impl Chain {
         self.sinks.flush();
     }
 
-    /// Events that were withheld because an auditor failed.
-    pub fn lost(&self) -> u64 {
-        self.lost
+    /// Events that were withheld because an auditor failed, since this was last asked.
+    pub fn take_lost(&mut self) -> u64 {
+        std::mem::take(&mut self.lost)
     }
 
-    /// Records that sinks did not take.
-    pub fn unwritten(&self) -> u64 {
-        self.sinks.lost()
+    /// Records that sinks did not take, since this was last asked.
+    pub fn take_unwritten(&mut self) -> u64 {
+        self.sinks.take_lost()
     }
 
     fn emitted(&mut self, emit: &Emit, moment: Moment, told: &mut Vec<v1::FlowRecord>) {

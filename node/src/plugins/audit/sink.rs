@@ -3,12 +3,13 @@
 //! Files are below a directory that the node's operator names. A sink that fails loses records, which is counted and told
 //! ([`Failing`]); it stops nobody else.
 
+use crate::{clock::time_ms, log};
 use palisade_policy::plugin::Sink;
-use std::{
-    collections::BTreeMap,
-    io::{self, Write},
-    os::unix::net::UnixDatagram,
+use palisade_proto::{
+    line::line,
+    v1::{self, flow_record},
 };
+use std::{collections::BTreeMap, io, os::unix::net::UnixDatagram};
 
 mod directory;
 mod failing;
@@ -25,13 +26,17 @@ pub struct Sinks {
     /// Those that fail, opened again with their next record.
     failing: Failing,
     open: BTreeMap<Sink, Writer>,
+    /// Records that a sink lost and has not told of yet.
+    untold: BTreeMap<Sink, u64>,
+    /// Records lost and not taken by [`Sinks::take_lost`].
     lost: u64,
 }
 
 #[derive(Debug)]
 enum Writer {
     File(Rotated),
-    Stdout,
+    /// With the lines of standard output that were lost when last looked.
+    Stdout(u64),
     Journal(UnixDatagram),
 }
 
@@ -54,70 +59,104 @@ impl Sinks {
             files,
             failing,
             open: BTreeMap::new(),
+            untold: BTreeMap::new(),
             lost: 0,
         }
     }
 
     /// Writes a line, its end included.
     pub fn write(&mut self, sink: &Sink, line: &str) {
-        match self.try_write(sink, line) {
+        let mut writer = match self.open.remove(sink) {
+            Some(writer) => writer,
+            None => match Writer::open(sink, &self.files) {
+                Ok(writer) => writer,
+                Err(err) => return self.fail(sink, &err, 1),
+            },
+        };
+        match writer.write(line) {
             // Held back; the system may refuse it yet.
             Ok(Written::Kept) => {}
             Ok(Written::Handed) => self.failing.written(sink),
             // A journal that does not keep up is not broken, and takes the next.
-            Err(err) if err.kind() == io::ErrorKind::WouldBlock => self.lost += 1,
-            Err(err) => {
-                self.open.remove(sink);
-                self.failing.failed(sink, &err);
-                self.lost += 1;
-            }
+            Err(err) if err.kind() == io::ErrorKind::WouldBlock => self.lose(sink, 1),
+            Err(err) => return self.fail(sink, &err, writer.held()),
         }
-    }
-
-    fn try_write(&mut self, sink: &Sink, line: &str) -> io::Result<Written> {
-        if let Some(writer) = self.open.get_mut(sink) {
-            return writer.write(line);
-        }
-        let mut writer = Writer::open(sink, &self.files)?;
-        let written = writer.write(line)?;
         self.open.insert(sink.clone(), writer);
-        Ok(written)
     }
 
-    /// Hands over to the system what is held back.
+    /// Hands over to the system what is held back; then sinks that lost records say how many.
     pub fn flush(&mut self) {
-        let Self {
-            failing,
-            open,
-            lost,
-            ..
-        } = self;
-        open.retain(|sink, writer| {
-            let Writer::File(file) = writer else {
-                return true;
-            };
-            match file.flush() {
-                Ok(()) => failing.written(sink),
-                Err(err) => {
-                    failing.failed(sink, &err);
-                    *lost += 1;
-                    return false;
+        for (sink, mut writer) in std::mem::take(&mut self.open) {
+            match writer.flush() {
+                Ok(lost) => {
+                    self.lose(&sink, lost);
+                    if !matches!(writer, Writer::Journal(_)) {
+                        self.failing.written(&sink);
+                    }
+                    if self.tell(&sink, &mut writer) {
+                        self.open.insert(sink, writer);
+                    }
+                }
+                Err((err, lost)) => {
+                    self.fail(&sink, &err, lost);
+                    // Standard output stays, and so does the count of what it lost.
+                    if matches!(writer, Writer::Stdout(_)) {
+                        self.open.insert(sink, writer);
+                    }
                 }
             }
-            true
-        });
+        }
+    }
+
+    /// Writes into a sink how many records it lost; whether the sink is of further use. The record is no record of an
+    /// event: if it cannot be written either, nothing more was lost.
+    fn tell(&mut self, sink: &Sink, writer: &mut Writer) -> bool {
+        let Some(lost) = self.untold.get(sink) else {
+            return true;
+        };
+        let record = v1::FlowRecord {
+            sequence: 0,
+            time_ms: time_ms(),
+            body: Some(flow_record::Body::Lost(*lost)),
+            fields: Vec::new(),
+        };
+        let told = writer.write(&line(None, &record));
+        match told.and_then(|_| writer.flush().map_err(|(err, _)| err)) {
+            Ok(_) => {
+                self.untold.remove(sink);
+                true
+            }
+            Err(err) if err.kind() == io::ErrorKind::WouldBlock => true,
+            Err(err) => {
+                self.failing.failed(sink, &err);
+                false
+            }
+        }
+    }
+
+    fn fail(&mut self, sink: &Sink, err: &io::Error, lost: u64) {
+        self.failing.failed(sink, err);
+        self.lose(sink, lost);
+    }
+
+    fn lose(&mut self, sink: &Sink, count: u64) {
+        if count > 0 {
+            self.lost += count;
+            *self.untold.entry(sink.clone()).or_default() += count;
+        }
     }
 
     /// Closes those that nobody names any more.
     pub fn retain(&mut self, named: impl Fn(&Sink) -> bool) {
         self.flush();
         self.open.retain(|sink, _| named(sink));
+        self.untold.retain(|sink, _| named(sink));
         self.failing.retain(named);
     }
 
-    /// Records that no sink took.
-    pub fn lost(&self) -> u64 {
-        self.lost
+    /// Records that a sink did not take, since this was last asked.
+    pub fn take_lost(&mut self) -> u64 {
+        std::mem::take(&mut self.lost)
     }
 }
 
@@ -133,7 +172,7 @@ impl Writer {
                 files.admit(path)?;
                 Self::File(Rotated::open(path, *max_bytes, *keep)?)
             }
-            Sink::Stdout => Self::Stdout,
+            Sink::Stdout => Self::Stdout(log::stdout().lost().get()),
             Sink::Journald => {
                 let socket = UnixDatagram::unbound()?;
                 socket.connect(JOURNAL)?;
@@ -150,7 +189,11 @@ impl Writer {
                 file.write(line.as_bytes())?;
                 return Ok(Written::Kept);
             }
-            Self::Stdout => io::stdout().write_all(line.as_bytes())?,
+            // Whether it is written is known later.
+            Self::Stdout(_) => {
+                log::stdout().put(line.as_bytes());
+                return Ok(Written::Kept);
+            }
             Self::Journal(socket) => {
                 let line = line.trim_end_matches('\n');
                 let message =
@@ -159,6 +202,34 @@ impl Writer {
             }
         }
         Ok(Written::Handed)
+    }
+
+    /// Hands over what is held back; how many records are known by now to be lost.
+    ///
+    /// # Errors
+    /// The failure, and how many records are lost with it.
+    fn flush(&mut self) -> Result<u64, (io::Error, u64)> {
+        match self {
+            Self::File(file) => match file.flush() {
+                Ok(()) => Ok(0),
+                Err(err) => Err((err, file.held())),
+            },
+            Self::Stdout(known) => {
+                let lines = log::stdout();
+                let lost = lines.lost().get();
+                let more = lost.saturating_sub(std::mem::replace(known, lost));
+                lines.failure().map_or(Ok(more), |err| Err((err, more)))
+            }
+            Self::Journal(_) => Ok(0),
+        }
+    }
+
+    /// Records that are lost if it is not used any more, after one was not written.
+    fn held(&self) -> u64 {
+        match self {
+            Self::File(file) => file.held(),
+            Self::Stdout(_) | Self::Journal(_) => 1,
+        }
     }
 }
 
@@ -180,9 +251,79 @@ mod tests {
         sinks.write(&file("absent/a"), "lost\n");
         sinks.write(&file("b"), "kept\n");
         sinks.flush();
-        assert_eq!(sinks.lost(), 2);
+        assert_eq!(sinks.take_lost(), 2);
         let kept = std::fs::read_to_string(dir.join("b")).expect("there");
         assert_eq!(kept, "kept\n");
         assert!(!parent.path().join("elsewhere").exists());
+    }
+
+    /// Within a folder with a file system that is soon full.
+    fn on_a_small_disk(test: impl FnOnce(&std::path::Path)) {
+        let dir = tempfile::tempdir().expect("temporary directory");
+        let path = dir.path().to_string_lossy().into_owned();
+        let run = |program: &str, arguments: &[&str]| {
+            let status = std::process::Command::new(program).args(arguments).status();
+            status.is_ok_and(|status| status.success())
+        };
+        if !run("mount", &["-t", "tmpfs", "-o", "size=64k", "tmpfs", &path]) {
+            assert!(
+                std::env::var_os("PALISADE_REQUIRE").is_none(),
+                "a file system of a test's own is required"
+            );
+            eprintln!("SKIPPED: no file system can be mounted here (root is needed)");
+            return;
+        }
+        let tried = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| test(dir.path())));
+        assert!(run("umount", &["-l", &path]));
+        if let Err(panic) = tried {
+            std::panic::resume_unwind(panic);
+        }
+    }
+
+    #[test]
+    fn a_full_disk_loses_lines_which_are_counted_one_by_one_and_said_in_the_file_once() {
+        on_a_small_disk(|dir| {
+            let path = dir.join("log");
+            let sink = Sink::File {
+                path: path.to_string_lossy().into_owned(),
+                max_bytes: 1 << 30,
+                keep: 0,
+            };
+            let mut sinks = Sinks::new(Directory::new(dir), Failing::default());
+            let line = format!("{}\n", "x".repeat(99));
+            let mut written = 0;
+            let mut lost = 0;
+            for _ in 0..40 {
+                for _ in 0..50 {
+                    sinks.write(&sink, &line);
+                    written += 1;
+                }
+                sinks.flush();
+                lost += sinks.take_lost();
+            }
+            let whole = |text: &str| text.lines().filter(|kept| kept.len() == 99).count() as u64;
+            let kept = std::fs::read_to_string(&path).expect("there");
+            assert!(lost > 50, "{lost}");
+            assert_eq!(whole(&kept) + lost, written);
+            assert!(kept.ends_with('\n'), "no line is cut");
+            // There is room again.
+            std::fs::OpenOptions::new()
+                .write(true)
+                .open(&path)
+                .and_then(|file| file.set_len(0))
+                .expect("emptied");
+            sinks.write(&sink, "back\n");
+            sinks.flush();
+            assert_eq!(sinks.take_lost(), 0);
+            let text = std::fs::read_to_string(&path).expect("there");
+            let said: Vec<&str> = text.lines().collect();
+            let [back, told] = said[..] else {
+                panic!("{text}");
+            };
+            assert_eq!(back, "back");
+            assert!(told.contains(&lost.to_string()), "{told}");
+            sinks.flush();
+            assert_eq!(std::fs::read_to_string(&path).expect("there"), text);
+        });
     }
 }

@@ -194,13 +194,21 @@ impl Audit {
         if chain.next_flush().is_some_and(|at| at <= moment.now) {
             chain.flush(&self.emit, moment, &mut self.outbox);
         }
-        let lost = self.bus.all_lost() + chain.lost();
-        self.metrics.plugins.audit_lost(lost, chain.unwritten());
+        self.count(chain);
+    }
+
+    /// Adds what was lost meanwhile to the figures, which outlive this thread.
+    fn count(&self, chain: &mut Chain) {
+        let lost = self.bus.take_all_lost() + chain.take_lost();
+        self.metrics
+            .plugins
+            .audit_lost(lost, chain.take_unwritten());
     }
 
     /// What auditors say last.
     fn settle(&mut self, chain: &mut Chain) {
         chain.end(&self.emit, moment(), &mut self.outbox);
+        self.count(chain);
     }
 
     fn wait(&self, hearing: Option<&Hearing>, until: Option<Instant>) -> io::Result<()> {

@@ -42,8 +42,12 @@ const LENGTH: u32 = 4096;
 const BUFFER: i32 = 8 * 1024 * 1024;
 /// Answers that are written together at most.
 const TOGETHER: usize = 64;
-/// Packets that are answered before others have a turn: the heartbeat, other queues, answers to be remembered.
+/// Datagrams of a queue that are answered before others have a turn: other queues, answers to be remembered.
 const TURN: usize = 64;
+/// How long that may take: a call of a slow plugin takes up to twenty milliseconds.
+const TURN_TIME: Duration = Duration::from_millis(25);
+/// How often the kernel is asked what found a queue full.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// Until a queue is bound again, should that fail.
 const PATIENCE: Duration = Duration::from_secs(1);
 
@@ -70,8 +74,71 @@ pub struct Worker {
 }
 
 struct Queues {
-    open: BTreeMap<u16, Queue>,
+    open: BTreeMap<u16, Open>,
     retry: Option<Instant>,
+}
+
+/// A queue, and how many of its losses were told.
+struct Open {
+    queue: Queue,
+    told: u64,
+}
+
+/// What one turn has of it all.
+struct Desk {
+    judge: Judge,
+    names: Names,
+    volatile: Volatile,
+    heart: Heart,
+}
+
+/// When the next heartbeat is due; pure. It is given between packets, too: plugins that are slow are not dead.
+struct Heart {
+    next: Instant,
+    /// Every queue that rules name is read.
+    answers: bool,
+}
+
+impl Heart {
+    /// Whether to give one now.
+    fn due(&mut self, now: Instant) -> bool {
+        if !self.answers || now < self.next {
+            return false;
+        }
+        self.next = now + BEAT_EVERY;
+        true
+    }
+
+    /// Whether rules are answered for from now on. Those that were not before are at the next look.
+    fn answers(&mut self, answers: bool, now: Instant) {
+        if !answers {
+            self.next = now + BEAT_EVERY;
+        }
+        self.answers = answers;
+    }
+}
+
+/// What is left of a queue's turn; pure.
+struct Turn {
+    datagrams: usize,
+    until: Instant,
+}
+
+impl Turn {
+    fn begin(now: Instant) -> Self {
+        Self {
+            datagrams: TURN,
+            until: now + TURN_TIME,
+        }
+    }
+
+    /// Whether another datagram may be taken. One always is.
+    fn goes_on(&mut self, now: Instant) -> bool {
+        let first = self.datagrams == TURN;
+        let goes_on = first || (self.datagrams > 0 && now < self.until);
+        self.datagrams = self.datagrams.saturating_sub(1);
+        goes_on
+    }
 }
 
 impl Worker {
@@ -80,51 +147,81 @@ impl Worker {
     /// # Errors
     /// A socket cannot be made, or waiting fails.
     pub fn run(mut self) -> io::Result<()> {
-        let mut judge = Judge::default();
-        let mut names = Names::open()?;
-        let mut volatile = self.volatile.clone();
+        let mut desk = Desk {
+            judge: Judge::default(),
+            names: Names::open()?,
+            volatile: self.volatile.clone(),
+            heart: Heart {
+                next: Instant::now(),
+                answers: false,
+            },
+        };
         let mut queues = Queues {
             open: BTreeMap::new(),
             retry: None,
         };
         let mut known: Option<Arc<Asking>> = None;
-        let mut next_beat = Instant::now();
+        let mut next_look = Instant::now() + LOOK_EVERY;
         self.loaded.mark_changed();
         loop {
             let stopping = *self.stop.borrow() || self.stop.has_changed().is_err();
             let asking = self.gate.hold().clone();
             let changed = asking != known;
             if changed {
-                judge.forget();
+                desk.judge.forget();
             }
             if self.loaded.has_changed().unwrap_or(false) {
                 let loaded = Arc::clone(&self.loaded.borrow_and_update());
-                judge.seat(loaded, Instant::now(), time_ms());
+                desk.judge.seat(loaded, Instant::now(), time_ms());
             }
             if let Some(asking) = &asking {
-                queues.follow(asking, changed, &self.bind_failures);
+                for lost in queues.follow(asking, changed, &self.bind_failures) {
+                    self.lost(lost);
+                }
             }
             known = asking;
             let answers = known.as_ref().is_some_and(|asking| queues.serve(asking));
-            if stopping || !answers {
-                next_beat = Instant::now() + BEAT_EVERY;
-            } else if next_beat <= Instant::now() {
-                self.beat(&mut volatile, HEARTBEAT);
-                next_beat = Instant::now() + BEAT_EVERY;
-            }
+            desk.heart.answers(answers && !stopping, Instant::now());
+            self.beat_if_due(&mut desk);
             if stopping {
-                self.beat(&mut volatile, Duration::from_millis(1));
+                self.beat(&mut desk.volatile, Duration::from_millis(1));
+            }
+            let look = next_look <= Instant::now();
+            if look {
+                next_look = Instant::now() + LOOK_EVERY;
             }
             let mut more = false;
-            for queue in queues.open.values_mut() {
-                more |= self.turn(queue, &mut judge, &mut names, &mut volatile)?;
+            for open in queues.open.values_mut() {
+                more |= self.turn(&mut open.queue, &mut desk)?;
+                if look && let Err(err) = open.queue.look() {
+                    tracing::debug!(%err, "what finds a queue full is not seen");
+                }
+                self.lost(open.more_lost());
             }
             if stopping && !more {
+                for open in std::mem::take(&mut queues.open).into_values() {
+                    self.lost(open.close());
+                }
                 return Ok(());
             }
             if !more {
-                self.wait(&queues, known.is_some(), next_beat)?;
+                let until = desk.heart.next.min(next_look);
+                self.wait(&queues, known.is_some(), until)?;
             }
+        }
+    }
+
+    /// Tells of packets that were lost, wherever.
+    fn lost(&self, more: u64) {
+        if more > 0 {
+            self.metrics.plugins.queue_lost(more);
+            self.bus.lost_packets(time_ms(), more);
+        }
+    }
+
+    fn beat_if_due(&self, desk: &mut Desk) {
+        if desk.heart.due(Instant::now()) {
+            self.beat(&mut desk.volatile, HEARTBEAT);
         }
     }
 
@@ -139,17 +236,13 @@ impl Worker {
     }
 
     /// Answers some of what waits; whether there may be more.
-    fn turn(
-        &self,
-        queue: &mut Queue,
-        judge: &mut Judge,
-        names: &mut Names,
-        volatile: &mut Volatile,
-    ) -> io::Result<bool> {
+    fn turn(&self, queue: &mut Queue, desk: &mut Desk) -> io::Result<bool> {
         let mut remember = Vec::new();
         let mut more = true;
-        names.forget();
-        for _ in 0..TURN {
+        let mut turn = Turn::begin(Instant::now());
+        desk.names.forget();
+        while turn.goes_on(Instant::now()) {
+            self.beat_if_due(desk);
             let held = self.gate.hold();
             let Some(asking) = held.as_deref() else {
                 more = false;
@@ -157,6 +250,7 @@ impl Worker {
             };
             let inventory = self.inventory.now();
             let number = queue.number();
+            let Desk { judge, names, .. } = desk;
             let mut verdicts = Vec::new();
             let count = queue.receive(|queued| {
                 let verdict = self.answer(
@@ -174,17 +268,14 @@ impl Worker {
             queue.verdicts(&verdicts)?;
             drop(held);
             if remember.len() >= TOGETHER {
-                self.remember(volatile, &mut remember);
+                self.remember(&mut desk.volatile, &mut remember);
             }
             if count == 0 {
                 more = false;
                 break;
             }
         }
-        self.remember(volatile, &mut remember);
-        let losses = queue.losses();
-        let lost = losses.socket + losses.refused + losses.malformed;
-        self.metrics.plugins.queue_lost(lost);
+        self.remember(&mut desk.volatile, &mut remember);
         Ok(more)
     }
 
@@ -239,15 +330,16 @@ impl Worker {
         answers.clear();
     }
 
-    fn wait(&self, queues: &Queues, answers: bool, next_beat: Instant) -> io::Result<()> {
-        let until = queues.retry.map_or(next_beat, |retry| retry.min(next_beat));
+    fn wait(&self, queues: &Queues, answers: bool, next: Instant) -> io::Result<()> {
+        let until = queues.retry.map_or(next, |retry| retry.min(next));
         let left = until.saturating_duration_since(Instant::now());
         let timeout = Timespec::try_from(left).map_err(io::Error::other)?;
         let mut ready = vec![PollFd::new(&self.wake, PollFlags::IN)];
         if answers {
             let queues = queues.open.values();
-            ready
-                .extend(queues.map(|queue| PollFd::from_borrowed_fd(queue.as_fd(), PollFlags::IN)));
+            ready.extend(
+                queues.map(|open| PollFd::from_borrowed_fd(open.queue.as_fd(), PollFlags::IN)),
+            );
         }
         match poll(&mut ready, Some(&timeout)) {
             Ok(_) | Err(rustix::io::Errno::INTR) => {}
@@ -258,16 +350,32 @@ impl Worker {
     }
 }
 
+impl Open {
+    /// Packets lost since this was last asked.
+    fn more_lost(&mut self) -> u64 {
+        let total = self.queue.losses().total();
+        total.saturating_sub(std::mem::replace(&mut self.told, total))
+    }
+
+    /// The same, and those that are lost as it is closed.
+    fn close(self) -> u64 {
+        self.queue.close().total().saturating_sub(self.told)
+    }
+}
+
 impl Queues {
-    /// Opens what rules name, closes what none names any more.
-    fn follow(&mut self, asking: &Asking, changed: bool, bind_failures: &BindFailures) {
+    /// Opens what rules name, closes what none names any more; the packets that were lost with each that is closed.
+    fn follow(&mut self, asking: &Asking, changed: bool, bind_failures: &BindFailures) -> Vec<u64> {
         let due = self.retry.is_some_and(|retry| retry <= Instant::now());
         if !changed && !due {
-            return;
+            return Vec::new();
         }
         self.retry = None;
         let wanted = asking.queues();
-        self.open.retain(|number, _| wanted.contains(number));
+        let gone = self
+            .open
+            .extract_if(.., |number, _| !wanted.contains(number));
+        let lost = gone.map(|(_, open)| open.close()).collect();
         bind_failures
             .forget(|known| matches!(known, Number::Queue(number) if !wanted.contains(&number)));
         let config = QueueConfig {
@@ -281,7 +389,7 @@ impl Queues {
             }
             match Queue::open(number, &config) {
                 Ok(queue) => {
-                    self.open.insert(number, queue);
+                    self.open.insert(number, Open { queue, told: 0 });
                     bind_failures.settled(Number::Queue(number));
                 }
                 Err(err) => {
@@ -290,11 +398,59 @@ impl Queues {
                 }
             }
         }
+        lost
     }
 
     /// Whether every queue that rules name is read.
     fn serve(&self, asking: &Asking) -> bool {
         let wanted = asking.queues();
         !wanted.is_empty() && wanted.iter().all(|number| self.open.contains_key(number))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_heart_beats_on_time_between_packets_that_take_long_and_not_while_nobody_answers() {
+        let begun = Instant::now();
+        let mut heart = Heart {
+            next: begun,
+            answers: false,
+        };
+        assert!(!heart.due(begun + HEARTBEAT));
+        heart.answers(true, begun);
+        // Calls of the longest allowed time, one after the other, for ten seconds.
+        let call = Duration::from_millis(20);
+        let beats: Vec<Instant> = (0..500)
+            .map(|number| begun + call * number)
+            .filter(|now| heart.due(*now))
+            .collect();
+        let gaps = beats.windows(2).map(|pair| pair[1] - pair[0]);
+        assert!(gaps.clone().all(|gap| gap < BEAT_EVERY + call * 2));
+        assert!(beats.len() > 35, "{}", beats.len());
+        let later = begun + Duration::from_secs(20);
+        heart.answers(false, later);
+        assert!(!heart.due(later + HEARTBEAT));
+        heart.answers(true, later + HEARTBEAT);
+        assert!(heart.due(later + HEARTBEAT));
+    }
+
+    #[test]
+    fn a_turn_ends_by_number_or_by_time_and_always_takes_one() {
+        let begun = Instant::now();
+        let mut quick = Turn::begin(begun);
+        let taken = (0..1_000).take_while(|_| quick.goes_on(begun)).count();
+        assert_eq!(taken, TURN);
+        let mut slow = Turn::begin(begun);
+        let call = Duration::from_millis(20);
+        let taken = (0..1_000_u32)
+            .take_while(|number| slow.goes_on(begun + call * *number))
+            .count();
+        assert_eq!(taken, 2);
+        let mut late = Turn::begin(begun);
+        assert!(late.goes_on(begun + HEARTBEAT));
+        assert!(!late.goes_on(begun + HEARTBEAT));
     }
 }

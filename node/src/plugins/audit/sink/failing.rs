@@ -134,7 +134,7 @@ mod tests {
         sinks.flush();
         assert!(changes.has_changed().expect("there"));
         assert_eq!(told(&failing, &sink, &files), [""; 0]);
-        assert_eq!(sinks.lost(), 2);
+        assert_eq!(sinks.take_lost(), 2);
     }
 
     #[test]

@@ -3,15 +3,22 @@
 use rustix::fs::{Mode, OFlags};
 use std::{
     fs::{self, File},
-    io::{self, BufWriter, Write},
+    io::{self, Write},
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
 };
 
+/// Bytes that are held back at most, but for one longer line.
+const HELD: usize = 8 * 1024;
+
+/// An open file. After an error it is of no more use: what it still holds back is lost.
 #[derive(Debug)]
 pub(super) struct Rotated {
     path: PathBuf,
-    file: BufWriter<File>,
+    file: File,
+    /// Whole lines that the system has not taken yet.
+    held: Vec<u8>,
+    /// Bytes of the file, those held back included.
     size: u64,
     max_bytes: u64,
     keep: u16,
@@ -23,27 +30,38 @@ impl Rotated {
         let size = file.metadata()?.len();
         Ok(Self {
             path: path.to_owned(),
-            file: BufWriter::new(file),
+            file,
+            held: Vec::new(),
             size,
             max_bytes,
             keep,
         })
     }
 
+    /// Takes a line, its end included. On an error the line is among those held back.
     pub(super) fn write(&mut self, line: &[u8]) -> io::Result<()> {
         let length = line.len() as u64;
-        if self.size > 0 && self.size.saturating_add(length) > self.max_bytes {
-            self.rotate()?;
-        }
-        self.file.write_all(line)?;
+        let room = if self.size > 0 && self.size.saturating_add(length) > self.max_bytes {
+            self.rotate()
+        } else if self.held.len() + line.len() > HELD {
+            self.hand_over()
+        } else {
+            Ok(())
+        };
+        self.held.extend_from_slice(line);
         self.size += length;
-        Ok(())
+        room
+    }
+
+    /// Lines that the system has not taken.
+    pub(super) fn held(&self) -> u64 {
+        self.held.iter().filter(|byte| **byte == b'\n').count() as u64
     }
 
     /// Afterwards the file is open under its name, whoever moved or removed it.
     pub(super) fn flush(&mut self) -> io::Result<()> {
-        self.file.flush()?;
-        let here = self.file.get_ref().metadata()?;
+        self.hand_over()?;
+        let here = self.file.metadata()?;
         let moved = fs::symlink_metadata(&self.path).map_or(true, |named| {
             (named.dev(), named.ino()) != (here.dev(), here.ino())
         });
@@ -53,8 +71,41 @@ impl Rotated {
         Ok(())
     }
 
+    /// Gives the system what is held back. On an error the lines that it took whole are held back no more, and a line
+    /// that it took in part is taken out of the file, so that the next one begins at the front.
+    fn hand_over(&mut self) -> io::Result<()> {
+        let mut taken = 0;
+        let done = loop {
+            let rest = self.held.get(taken..).unwrap_or_default();
+            if rest.is_empty() {
+                break Ok(());
+            }
+            match self.file.write(rest) {
+                Ok(0) => break Err(io::ErrorKind::WriteZero.into()),
+                Ok(count) => taken += count,
+                Err(err) if err.kind() == io::ErrorKind::Interrupted => {}
+                Err(err) => break Err(err),
+            }
+        };
+        let written = self.held.get(..taken).unwrap_or_default();
+        let whole = written
+            .iter()
+            .rposition(|byte| *byte == b'\n')
+            .map_or(0, |at| at + 1);
+        if taken > whole
+            && let Ok(meta) = self.file.metadata()
+        {
+            // It is an append of ours, and nobody else writes here.
+            let _ = self
+                .file
+                .set_len(meta.len().saturating_sub((taken - whole) as u64));
+        }
+        self.held.drain(..whole);
+        done
+    }
+
     fn rotate(&mut self) -> io::Result<()> {
-        self.file.flush()?;
+        self.hand_over()?;
         if self.keep == 0 {
             fs::remove_file(&self.path)?;
             return self.reopen();
@@ -74,9 +125,8 @@ impl Rotated {
     }
 
     fn reopen(&mut self) -> io::Result<()> {
-        let file = append(&self.path)?;
-        self.size = file.metadata()?.len();
-        self.file = BufWriter::new(file);
+        self.file = append(&self.path)?;
+        self.size = self.file.metadata()?.len();
         Ok(())
     }
 
