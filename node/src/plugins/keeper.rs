@@ -150,6 +150,14 @@ impl Keeper {
         let digests: BTreeSet<_> = loaded.digests().collect();
         let empty = digests.is_empty();
         self.loaded.send_replace(Arc::new(loaded));
+        // Before the first view nothing is known to be old.
+        if !empty || self.engine.is_some() {
+            let (code, named) = (self.dir.join("code"), digests.clone());
+            let retained = blocking(move || load::retain_code(&code, &named)).await;
+            if let Err(err) = retained {
+                tracing::warn!(%err, "compiled code of old plugins stays on disk");
+            }
+        }
         if empty {
             // Nothing keeps the engine but what still calls it.
             self.engine = None;

@@ -2,8 +2,8 @@
 
 use super::blobs::Blobs;
 use palisade_plugin_host::{Cache, Digest, Host, HostConfig, Kind, Plugin, Refusal, verify};
-use palisade_policy::plugin::{self, PluginKind};
-use std::{io, path::Path};
+use palisade_policy::plugin::{self, PluginDigest, PluginKind};
+use std::{collections::BTreeSet, fs, io, path::Path};
 
 /// What came of it.
 #[derive(Debug)]
@@ -28,6 +28,23 @@ pub fn host(code: &Path) -> Result<Host, palisade_plugin_host::HostError> {
         cache,
         ..HostConfig::default()
     })
+}
+
+/// Removes the compiled code of plugins that the view does not name: it is made anew when one does, and would stay for
+/// ever otherwise.
+///
+/// # Errors
+/// Those of the file system.
+pub fn retain_code(code: &Path, wanted: &BTreeSet<PluginDigest>) -> io::Result<()> {
+    if !fs::exists(code)? {
+        return Ok(());
+    }
+    let wanted: Vec<_> = wanted
+        .iter()
+        .map(|digest| Digest::from_bytes(digest.0))
+        .collect();
+    let cache = Cache::open(code).map_err(io::Error::other)?;
+    cache.retain(&wanted)
 }
 
 /// Loads a plugin. Compiling takes from milliseconds to seconds.
@@ -59,4 +76,30 @@ pub fn load(host: &Host, blobs: &Blobs, wanted: &plugin::Plugin) -> io::Result<L
         Ok(plugin) => Loaded::Ready(plugin),
         Err(refusal) => Loaded::Refused(refusal.to_string()),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_code_of_plugins_that_the_view_names_stays() {
+        let dir = tempfile::tempdir().expect("temporary directory");
+        let code = dir.path().join("code");
+        let (named, gone) = (PluginDigest([1; 32]), PluginDigest([2; 32]));
+        retain_code(&code, &BTreeSet::from([named])).expect("nothing to do");
+        assert!(!code.exists());
+        Cache::open(&code).expect("made");
+        let file = |digest: PluginDigest| {
+            let hex = Digest::from_bytes(digest.0).hex();
+            code.join(format!("{hex}-engine"))
+        };
+        for digest in [named, gone] {
+            fs::write(file(digest), b"code").expect("written");
+        }
+        retain_code(&code, &BTreeSet::from([named])).expect("retained");
+        assert!(file(named).exists());
+        assert!(!file(gone).exists());
+        Cache::open(&code).expect("the key stays");
+    }
 }

@@ -148,7 +148,7 @@ impl inventory::Host for Guest {
 
 impl state::Host for Guest {
     fn get(&mut self, key: String) -> Option<Vec<u8>> {
-        let state = self.shared.state();
+        let mut state = self.shared.state();
         state.get(&key, self.time_ms).map(<[u8]>::to_vec)
     }
 

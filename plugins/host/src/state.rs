@@ -9,11 +9,29 @@ const BYTES: usize = 1 << 20;
 const LONGEST_KEY: usize = 256;
 const LONGEST_VALUE: usize = 64 << 10;
 
-/// The entries. Time comes in with each call, in milliseconds.
+/// The entries. Time comes in with each call, in milliseconds of the clock that the plugin sees.
 #[derive(Debug, Default)]
 pub(crate) struct State {
     entries: HashMap<String, Entry>,
     bytes: usize,
+    clock: Clock,
+}
+
+/// A clock that only goes forward, by the steps of one that may be set back: an hour that is shown twice keeps no entry
+/// alive for an hour more.
+#[derive(Debug, Default)]
+struct Clock {
+    shown: u64,
+    passed: u64,
+}
+
+impl Clock {
+    fn now(&mut self, shown: u64) -> u64 {
+        let step = shown.saturating_sub(self.shown);
+        self.passed = self.passed.saturating_add(step);
+        self.shown = shown;
+        self.passed
+    }
 }
 
 #[derive(Debug)]
@@ -37,7 +55,8 @@ impl Entry {
 }
 
 impl State {
-    pub(crate) fn get(&self, key: &str, now_ms: u64) -> Option<&[u8]> {
+    pub(crate) fn get(&mut self, key: &str, time_ms: u64) -> Option<&[u8]> {
+        let now_ms = self.clock.now(time_ms);
         let entry = self.entries.get(key)?;
         entry.is_alive(now_ms).then_some(entry.value.as_slice())
     }
@@ -47,8 +66,9 @@ impl State {
         key: &str,
         value: Vec<u8>,
         seconds: Option<u32>,
-        now_ms: u64,
+        time_ms: u64,
     ) -> Result<(), StateError> {
+        let now_ms = self.clock.now(time_ms);
         if key.len() > LONGEST_KEY || value.len() > LONGEST_VALUE {
             return Err(StateError::TooLarge);
         }
@@ -72,8 +92,9 @@ impl State {
         key: &str,
         by: i64,
         seconds: Option<u32>,
-        now_ms: u64,
+        time_ms: u64,
     ) -> Result<i64, StateError> {
+        let now_ms = self.clock.now(time_ms);
         if let Some(entry) = self.entries.get_mut(key)
             && entry.is_alive(now_ms)
             && let Ok(number) = <[u8; 8]>::try_from(entry.value.as_slice())
@@ -82,7 +103,7 @@ impl State {
             entry.value.copy_from_slice(&sum.to_le_bytes());
             return Ok(sum);
         }
-        self.put(key, by.to_le_bytes().to_vec(), seconds, now_ms)?;
+        self.put(key, by.to_le_bytes().to_vec(), seconds, time_ms)?;
         Ok(by)
     }
 
@@ -173,5 +194,16 @@ mod tests {
             state.put("k", vec![0; 65_537], None, 0),
             Err(StateError::TooLarge)
         );
+    }
+
+    #[test]
+    fn a_clock_that_is_set_back_keeps_nothing_alive() {
+        let mut state = State::default();
+        let hour = 3_600_000;
+        state.put("k", vec![1], Some(2), hour).expect("room");
+        assert_eq!(state.get("k", hour + 1_000), Some(&[1][..]));
+        assert_eq!(state.get("k", 500), Some(&[1][..]));
+        assert_eq!(state.get("k", 1_400), Some(&[1][..]));
+        assert_eq!(state.get("k", 1_500), None);
     }
 }
