@@ -1,6 +1,7 @@
 //! `AnalysisService`: questions about policy, answered by the evaluator and the selector.
 
 mod answers;
+mod caveats;
 mod staged;
 
 use crate::{
@@ -53,22 +54,20 @@ impl AnalysisService for Analysis {
         request: Request<ExplainRequest>,
     ) -> Result<Response<ExplainResponse>, Status> {
         let request = request.into_inner();
-        if !self.hub.knows(&request.node) {
-            return Err(Status::not_found(format!(
-                "there is no node `{}`",
-                request.node
-            )));
-        }
+        let mut standing = self
+            .hub
+            .standing(&request.node)
+            .ok_or_else(|| Status::not_found(format!("there is no node `{}`", request.node)))?;
         let packet = packet(&request)?;
         let assumed = Assumed::new(&request.plugins)?;
-        let (position, table) = self.hub.acknowledged(&request.node).ok_or_else(|| {
+        let (position, table) = standing.acknowledged.take().ok_or_else(|| {
             Status::failed_precondition(format!(
                 "node `{}` has not acknowledged any view yet",
                 request.node
             ))
         })?;
-        let environment = match self.hub.report(&request.node) {
-            Some(report) => report_environment(&report).map_err(|error| {
+        let environment = match &standing.report {
+            Some(report) => report_environment(report).map_err(|error| {
                 Status::failed_precondition(format!("the node's report is malformed: {error}"))
             })?,
             None => Environment::default(),
@@ -88,6 +87,7 @@ impl AnalysisService for Analysis {
             rule_id: told.rule_id,
             staged,
             alternatives: told.alternatives,
+            caveats: caveats::caveats(&request.node, &standing, &position),
         }))
     }
 

@@ -87,7 +87,7 @@ impl Health {
         );
         registry.register(
             "nodes_degraded",
-            "Nodes that refused something",
+            "Nodes that run on something other than what is desired: they refused it, or their machine failed",
             gauges.degraded.clone(),
         );
         registry.register(

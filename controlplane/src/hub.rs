@@ -3,6 +3,9 @@
 //! Owns: one entry per node, which stream serves it (the newest), and the news that something changed. Refuses to own:
 //! compiling and the protocol. Every channel is latest-value: a slow reader misses states, never memory.
 
+mod stream;
+mod takeovers;
+
 use crate::session::{Compiled, Memory};
 use palisade_policy::{
     table::ItemTable,
@@ -11,12 +14,14 @@ use palisade_policy::{
 use palisade_proto::v1;
 use std::{
     collections::BTreeMap,
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError, RwLock,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, atomic::AtomicU64},
+    time::SystemTime,
 };
-use tokio::sync::{oneshot, watch};
+use stream::Attached;
+pub use stream::{Opened, Replaced, Stream};
+use takeovers::Takeovers;
+pub use takeovers::{DUPLICATE_FOR, Daemon};
+use tokio::sync::watch;
 
 /// All nodes.
 pub struct Hub {
@@ -40,30 +45,22 @@ struct State {
     memory: Memory,
     last_seen: u64,
     stream: Option<Attached>,
+    /// Streams that were opened and have not ended, attached or not.
+    open: usize,
+    takeovers: Takeovers,
 }
 
-struct Attached {
-    number: u64,
-    replace: oneshot::Sender<()>,
-}
-
-/// A stream's hold on its node. Dropping it says that the node is gone.
-pub struct Stream {
-    hub: Arc<Hub>,
-    node: Arc<Node>,
-    number: u64,
-}
-
-/// What a new stream starts with.
-pub struct Opened {
-    /// The hold.
-    pub stream: Stream,
-    /// The node's views; the present one counts as unseen.
-    pub view: watch::Receiver<Option<Compiled>>,
-    /// Fires when a newer stream of the same node takes over.
-    pub replaced: oneshot::Receiver<()>,
-    /// What is known of the node.
-    pub memory: Memory,
+/// What is known of a node at one moment.
+#[derive(Clone, Debug, Default)]
+pub struct Standing {
+    /// It has a stream.
+    pub connected: bool,
+    /// The view that it acknowledged last, as far as this process knows.
+    pub acknowledged: Option<(Position, ItemTable)>,
+    /// What its kernel enforces, as it said last.
+    pub enforced: Option<Position>,
+    /// What it reported last of itself.
+    pub report: Option<v1::NodeReport>,
 }
 
 /// Totals over all nodes.
@@ -75,7 +72,7 @@ pub struct Totals {
     pub connected: usize,
     /// Enforcing what is desired.
     pub converged: usize,
-    /// Having refused something.
+    /// Running on something other than what is desired: they refused it, or their machine failed.
     pub degraded: usize,
     /// Endpoints that are up, as nodes last reported.
     pub endpoints_up: usize,
@@ -151,10 +148,10 @@ impl Hub {
     fn forget_view(&self, name: &str) {
         let mut nodes = self.nodes.write().unwrap_or_else(PoisonError::into_inner);
         let Some(node) = nodes.get(name) else { return };
-        if node.state().stream.is_none() {
+        if node.state().open == 0 {
             nodes.remove(name);
         } else {
-            // The stream keeps its receiver, and the node what it has.
+            // A stream keeps its receiver, and the node what it has.
             node.view.send_if_modified(|view| {
                 *view = None;
                 false
@@ -188,42 +185,14 @@ impl Hub {
         nodes.values().map(Arc::clone).collect()
     }
 
-    /// A node has connected; an older stream of it is told to end.
-    pub fn open(self: &Arc<Self>, name: &str) -> Opened {
-        let node = self.node(name);
-        let number = self.streams.fetch_add(1, Ordering::Relaxed);
-        let (replace, replaced) = oneshot::channel();
-        let (memory, older) = {
-            let mut state = node.state();
-            let older = state.stream.replace(Attached { number, replace });
-            (state.memory.clone(), older)
-        };
-        if let Some(older) = older {
-            // It may have ended by itself just now.
-            let _ = older.replace.send(());
-        }
-        let mut view = node.view.subscribe();
-        view.mark_changed();
-        self.news.send_replace(());
-        Opened {
-            view,
-            replaced,
-            memory,
-            stream: Stream {
-                hub: Arc::clone(self),
-                node,
-                number,
-            },
-        }
-    }
-
     /// All nodes, by name.
     pub fn statuses(&self) -> Vec<v1::NodeStatus> {
         let compiled = self.compiled();
+        let now = now();
         let nodes = self.all();
         nodes
             .iter()
-            .map(|node| node.status(self.epoch, compiled))
+            .map(|node| node.status(self.epoch, compiled, now))
             .collect()
     }
 
@@ -233,7 +202,9 @@ impl Hub {
         for node in self.all() {
             let desired = node.view.borrow().as_ref().map(|view| view.table.digest());
             let state = node.state();
-            let enforced = state.memory.enforced.map(|position| position.digest);
+            let enforced = state.memory.enforced;
+            let enforced = enforced.filter(|position| position.epoch == self.epoch);
+            let enforced = enforced.map(|position| position.digest);
             totals.known += 1;
             totals.connected += usize::from(state.stream.is_some());
             totals.converged += usize::from(desired.is_some() && desired == enforced);
@@ -269,14 +240,16 @@ impl Hub {
         self.find(name)?.state().memory.acknowledged.clone()
     }
 
-    /// What a node last reported of itself.
-    pub fn report(&self, name: &str) -> Option<v1::NodeReport> {
-        self.find(name)?.state().memory.report.clone()
-    }
-
-    /// Whether the node is known at all.
-    pub fn knows(&self, name: &str) -> bool {
-        self.find(name).is_some()
+    /// What is known of a node; `None`: there is no such node.
+    pub fn standing(&self, name: &str) -> Option<Standing> {
+        let node = self.find(name)?;
+        let state = node.state();
+        Some(Standing {
+            connected: state.stream.is_some(),
+            acknowledged: state.memory.acknowledged.clone(),
+            enforced: state.memory.enforced,
+            report: state.memory.report.clone(),
+        })
     }
 }
 
@@ -287,7 +260,7 @@ impl Node {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn status(&self, epoch: Epoch, compiled: u64) -> v1::NodeStatus {
+    fn status(&self, epoch: Epoch, compiled: u64, now: u64) -> v1::NodeStatus {
         let view = self.view.borrow().clone();
         let state = self.state();
         let memory = &state.memory;
@@ -301,13 +274,15 @@ impl Node {
             (Some(e), Some(d)) if e.digest == d.digest && e.epoch == d.epoch => Some(d),
             (enforced, _) => enforced,
         };
+        let mut conditions = memory.conditions(view.as_ref().map(|view| &view.table));
+        conditions.extend(state.takeovers.condition(now));
         v1::NodeStatus {
             name: self.name.to_string(),
             connected: state.stream.is_some(),
             compiled: if view.is_some() { compiled } else { 0 },
             desired: desired.as_ref().map(Into::into),
             enforced: enforced.as_ref().map(Into::into),
-            conditions: memory.conditions(view.as_ref().map(|view| &view.table)),
+            conditions,
             report: memory.report.clone(),
             agent_version: memory.agent_version.clone(),
             last_seen: state.last_seen,
@@ -316,43 +291,9 @@ impl Node {
     }
 }
 
-// === impl Stream ===
-
-impl Stream {
-    /// The node was heard of, at this many seconds since 1970.
-    pub fn heard(&self, now: u64) {
-        let mut state = self.node.state();
-        if self.is_current(&state) {
-            state.last_seen = now;
-        }
-    }
-
-    /// Keeps what the stream learnt of its node, unless a newer stream has taken over.
-    pub fn remember(&self, memory: &Memory) {
-        let mut state = self.node.state();
-        if self.is_current(&state) {
-            state.memory = memory.clone();
-            drop(state);
-            self.hub.news.send_replace(());
-        }
-    }
-
-    fn is_current(&self, state: &State) -> bool {
-        state
-            .stream
-            .as_ref()
-            .is_some_and(|s| s.number == self.number)
-    }
-}
-
-impl Drop for Stream {
-    fn drop(&mut self) {
-        let mut state = self.node.state();
-        if self.is_current(&state) {
-            state.stream = None;
-            state.memory.lagging = false;
-            drop(state);
-            self.hub.news.send_replace(());
-        }
-    }
+/// Seconds since 1970.
+fn now() -> u64 {
+    SystemTime::now()
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .map_or(0, |since| since.as_secs())
 }

@@ -2,18 +2,20 @@
 
 use crate::{
     access::Caller,
-    hub::{Hub, Opened},
+    hub::{Daemon, Hub, Opened, Replaced},
     session::{Compiled, Effect, Ending, Event, Session, Transaction},
+    tls::Remote,
 };
 use palisade_proto::v1::{
     self, StreamViewRequest, StreamViewResponse, node_sync_service_server::NodeSyncService,
-    stream_view_response::Message as ToNode,
+    stream_view_request::Message as FromNode, stream_view_response::Message as ToNode,
 };
 use std::{
+    net::SocketAddr,
     sync::Arc,
-    time::{Duration, Instant, SystemTime},
+    time::{Duration, Instant},
 };
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 use tracing::{Instrument, debug, info, info_span, warn};
@@ -42,11 +44,15 @@ impl NodeSyncService for NodeSync {
         request: Request<Streaming<StreamViewRequest>>,
     ) -> Result<Response<Self::StreamViewStream>, Status> {
         let node = Caller::of(&request)?.node()?.to_owned();
+        let remote = request.extensions().get::<Remote>();
+        let address = remote
+            .map(|remote| remote.address)
+            .ok_or_else(|| Status::internal("the connection has no address"))?;
         let opened = self.hub.open(&node);
         let (sender, receiver) = mpsc::channel(OUTBOUND);
         let hub = Arc::clone(&self.hub);
         let span = info_span!("sync.session", node);
-        tokio::spawn(run(hub, opened, request.into_inner(), sender).instrument(span));
+        tokio::spawn(run(hub, opened, address, request.into_inner(), sender).instrument(span));
         Ok(Response::new(ReceiverStream::new(receiver)))
     }
 }
@@ -54,17 +60,14 @@ impl NodeSyncService for NodeSync {
 async fn run(
     hub: Arc<Hub>,
     opened: Opened,
+    address: SocketAddr,
     mut inbound: Streaming<StreamViewRequest>,
     sender: Sender,
 ) {
-    let Opened {
-        stream,
-        mut view,
-        mut replaced,
-        memory,
-    } = opened;
+    let Opened { stream, mut view } = opened;
+    let mut replaced = None;
     let start = Instant::now();
-    let mut session = Session::new(hub.epoch(), memory, Duration::ZERO);
+    let mut session = Session::new(hub.epoch(), Duration::ZERO);
     let mut compiled = hub.watch_compiled();
     let mut ticks = tokio::time::interval(TICK);
     let closed = hub.closed();
@@ -74,8 +77,9 @@ async fn run(
         let event = tokio::select! {
             // In this order: a view that is there already is known before Hello is answered.
             biased;
-            _ = &mut replaced => {
-                let _ = sender.try_send(Err(Status::aborted("a newer stream of this node took over")));
+            by = newer(&mut replaced) => {
+                warn!(?by, "a newer stream took over");
+                let _ = sender.try_send(Err(taken_over(&by)));
                 break;
             }
             () = &mut closed => {
@@ -91,7 +95,13 @@ async fn run(
             }
             message = inbound.message() => match message {
                 Ok(Some(StreamViewRequest { message: Some(message) })) => {
-                    stream.heard(now());
+                    if let (FromNode::Hello(hello), None) = (&message, &replaced) {
+                        let instance = hello.instance.clone();
+                        let (memory, newer) = stream.attach(Daemon { instance, address });
+                        session.recall(memory);
+                        replaced = Some(newer);
+                    }
+                    stream.heard();
                     Event::Message(Box::new(message))
                 }
                 Ok(Some(StreamViewRequest { message: None })) => {
@@ -122,6 +132,26 @@ async fn run(
         }
     }
     info!("node disconnected");
+}
+
+/// Resolves when a newer stream has taken over; a stream that serves nobody yet has nothing to lose.
+async fn newer(replaced: &mut Option<oneshot::Receiver<Replaced>>) -> Replaced {
+    if let Some(receiver) = replaced
+        && let Ok(by) = receiver.await
+    {
+        return by;
+    }
+    std::future::pending().await
+}
+
+/// What the older stream is told: a node knows by the code whether another daemon has its identity.
+fn taken_over(by: &Replaced) -> Status {
+    match by {
+        Replaced::BySameDaemon => Status::aborted("a newer stream of this daemon took over"),
+        Replaced::ByAnotherDaemon(address) => Status::already_exists(format!(
+            "another daemon with the identity of this node took over, from {address}"
+        )),
+    }
 }
 
 /// The view, good for whatever has been compiled by now.
@@ -184,11 +214,4 @@ fn status(ending: &Ending) -> Status {
         Ending::Schema { .. } => Status::failed_precondition(ending.to_string()),
         Ending::Silent | Ending::Unanswered => Status::deadline_exceeded(ending.to_string()),
     }
-}
-
-/// Seconds since 1970.
-pub(crate) fn now() -> u64 {
-    SystemTime::now()
-        .duration_since(SystemTime::UNIX_EPOCH)
-        .map_or(0, |since| since.as_secs())
 }

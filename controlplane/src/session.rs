@@ -5,6 +5,7 @@
 //! epoch. A slow node costs no queue: what changes meanwhile is the difference to the latest view, computed after the Ack.
 
 mod answer;
+mod fault;
 mod greeting;
 mod memory;
 mod refusal;
@@ -158,21 +159,26 @@ pub struct Session {
 }
 
 impl Session {
-    /// A stream that was just opened, of a node of which this is remembered.
-    pub fn new(epoch: Epoch, memory: Memory, now: Duration) -> Self {
+    /// A stream that was just opened.
+    pub fn new(epoch: Epoch, now: Duration) -> Self {
         Self {
             epoch,
             phase: Phase::Greeting,
             held: Held::Nothing,
             latest: None,
             in_flight: None,
-            memory,
+            memory: Memory::default(),
             changed: false,
             waits: false,
             opened: now,
             heard: now,
             pinged: now,
         }
+    }
+
+    /// Begins with what is remembered of the node; before its Hello.
+    pub fn recall(&mut self, memory: Memory) {
+        self.memory = memory;
     }
 
     /// What is known of the node.
@@ -221,11 +227,7 @@ impl Session {
                 Ok(vec![Effect::Send(ToNode::Pong(v1::Pong { nonce }))])
             }
             (_, FromNode::Pong(_)) => Ok(Vec::new()),
-            (_, FromNode::Report(report)) => {
-                self.changed |= self.memory.report.as_ref() != Some(&report);
-                self.memory.report = Some(report);
-                Ok(Vec::new())
-            }
+            (_, FromNode::Report(report)) => self.on_report(report),
             (Phase::AwaitingInventory(have), FromNode::Inventory(inventory)) => {
                 let have = *have;
                 self.on_inventory(now, have, inventory)
@@ -260,7 +262,7 @@ impl Session {
         let Some((to, table)) = self.target() else {
             return Vec::new();
         };
-        if self.memory.holds_back(&to.digest) {
+        if self.memory.holds_back(&to.digest) || self.memory.pauses(&to.digest, now) {
             return Vec::new();
         }
         let from = self.held.position().copied();
@@ -309,13 +311,17 @@ impl Session {
                 self.changed = true;
             }
         }
-        if since(self.pinged) < PING_EVERY || matches!(self.phase, Phase::Greeting) {
-            return Ok(Vec::new());
+        let mut effects = Vec::new();
+        if self.memory.is_retry_due(now) {
+            effects = self.advance(now);
         }
-        self.pinged = now;
-        Ok(vec![Effect::Send(ToNode::Ping(v1::Ping {
-            nonce: now.as_secs(),
-        }))])
+        if since(self.pinged) >= PING_EVERY && !matches!(self.phase, Phase::Greeting) {
+            self.pinged = now;
+            effects.push(Effect::Send(ToNode::Ping(v1::Ping {
+                nonce: now.as_secs(),
+            })));
+        }
+        Ok(effects)
     }
 }
 

@@ -27,6 +27,12 @@ impl Backoff {
         }
     }
 
+    /// The first wait is no shorter than the others.
+    pub const fn never_at_once(mut self) -> Self {
+        self.last = Some(self.lowest);
+        self
+    }
+
     /// The next wait. The first after a success is a tenth of the lowest at most: a control plane that restarts is
     /// found at once.
     pub fn next(&mut self, rng: &mut impl Rng) -> Duration {
@@ -63,5 +69,7 @@ mod tests {
         assert!(waits.iter().any(|w| *w > Duration::from_secs(10)));
         backoff.reset();
         assert!(backoff.next(&mut rng) <= Duration::from_millis(50));
+        let mut patient = Backoff::stream().never_at_once();
+        assert!(patient.next(&mut rng) >= Duration::from_millis(500));
     }
 }

@@ -4,7 +4,7 @@
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct Condition {
     /// `Degraded`, `ForeignChange`, `PlainTier`, `AddressMismatch`, `PluginsUnavailable`, `AuditUnavailable`,
-    /// `SinkRefused`, `SinkFailing`.
+    /// `SinkRefused`, `SinkFailing`, and those of [`crate::link::state::kind`].
     pub kind: &'static str,
     /// One word for machines.
     pub reason: &'static str,

@@ -10,7 +10,8 @@ use crate::{
     enforce::machine::{environment, follow},
     enforce::{self, Reconciler},
     link::join::Join,
-    link::servers::Remembered,
+    link::servers::Servers,
+    link::state::Link,
     metrics::Metrics,
     observe::http,
     plugins::audit::sink::Directory,
@@ -18,10 +19,7 @@ use crate::{
 };
 use anyhow::{Context, Result};
 use palisade_netfilter::{Feature, Netfilter, ReadError};
-use tokio::{
-    signal::unix::{SignalKind, signal},
-    sync::watch,
-};
+use tokio::signal::unix::{SignalKind, signal};
 
 /// Runs until a signal.
 ///
@@ -38,23 +36,19 @@ pub async fn run(arguments: Run) -> Result<()> {
         .with_context(|| format!("listen on {}", arguments.http_listen))?;
 
     let interfaces = watch_interfaces().await?;
-    let remembered = Remembered::new(dir, &arguments.server);
-    let (addresses, _) = watch::channel(remembered.load());
-    let environment = environment(&interfaces, &addresses.subscribe());
+    let servers = Servers::open(dir, &arguments.server, arguments.enroll_server.as_ref());
+    let link = Link::new(&arguments.server);
+    let environment = environment(&interfaces, &servers.sockets());
     let running = enforce::start(dir, environment, metrics.clone()).await?;
     let reconciler = running.reconciler;
     let sinks = Directory::new(&arguments.sink_dir);
     let supervisor = supervisor::start(dir, sinks, running.feed, metrics.clone())?;
     tokio::spawn(tell_ready(reconciler.clone(), metrics.clone()));
-    tokio::spawn(follow(
-        interfaces,
-        addresses.subscribe(),
-        reconciler.clone(),
-    ));
+    tokio::spawn(follow(interfaces, servers.sockets(), reconciler.clone()));
     let join = Join {
         arguments,
-        addresses,
-        remembered,
+        servers,
+        link,
         reconciler: reconciler.clone(),
         capabilities: kernel_features(),
         metrics,

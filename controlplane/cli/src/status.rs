@@ -23,6 +23,9 @@ fn position(position: Option<&Position>) -> Value {
     )
 }
 
+/// Reason of condition `Degraded` where the node's machine failed, and no resource is at fault.
+pub(crate) const MACHINE_FAULT: &str = "MachineFault";
+
 /// Desired and enforced are one view.
 pub(crate) fn converged(node: &NodeStatus) -> bool {
     match (&node.desired, &node.enforced) {

@@ -23,6 +23,7 @@ impl Session {
             });
         }
         let have = position(hello.have.as_ref())?;
+        self.memory.held_before = have.is_some();
         self.memory.enforced = position(hello.enforced.as_ref())?;
         self.memory.agent_version = hello.agent_version;
         self.memory.report = hello.report.or(self.memory.report.take());

@@ -1,6 +1,6 @@
 //! What is known of a node, beyond one stream: what it acknowledged, what it refused, what it reported.
 
-use super::{refusal::Refused, substitute::substitute};
+use super::{fault::Fault, refusal::Refused, substitute::substitute};
 use palisade_policy::{
     item::ItemId,
     table::ItemTable,
@@ -14,8 +14,11 @@ use std::collections::BTreeMap;
 pub struct Memory {
     /// The view that the node last acknowledged, with its items.
     pub acknowledged: Option<(Position, ItemTable)>,
-    /// What the node's kernel enforces, as it last said.
+    /// What the node's kernel enforces, as it last said in a Hello, an Ack, a Nack or a report. `None`: nothing, or the
+    /// node does not know.
     pub enforced: Option<Position>,
+    /// The node held a view when its stream began.
+    pub(super) held_before: bool,
     /// What the node last reported of itself.
     pub report: Option<v1::NodeReport>,
     /// As in its Hello.
@@ -28,12 +31,14 @@ pub struct Memory {
     pub(super) refused: BTreeMap<ItemId, Refused>,
     /// A view that the node refused as a whole; it is not sent again.
     pub(super) held_back: Option<(Digest, String)>,
+    /// The node's machine failed at a view, which is sent again after a while.
+    pub(super) fault: Option<Fault>,
 }
 
 impl Memory {
-    /// Whether the node runs on something other than what is desired, because it refused that.
+    /// Whether the node runs on something other than what is desired, because it refused that or its machine failed.
     pub fn is_degraded(&self) -> bool {
-        !self.refused.is_empty() || self.held_back.is_some()
+        !self.refused.is_empty() || self.held_back.is_some() || self.fault.is_some()
     }
 
     /// What the control plane has to say about the node, whose latest view may not have come to its stream yet: what was
@@ -55,6 +60,9 @@ impl Memory {
         if !text.is_empty() {
             conditions.push(condition("Degraded", "Rejected", text.join("; ")));
         }
+        if let Some(fault) = &self.fault {
+            conditions.push(condition("Degraded", "MachineFault", fault.reason.clone()));
+        }
         if self.lagging {
             let text = "a transaction has not been answered for a minute".to_owned();
             conditions.push(condition("Lagging", "Unanswered", text));
@@ -66,6 +74,7 @@ impl Memory {
     pub(super) fn forgive(&mut self) {
         self.refused.clear();
         self.held_back = None;
+        self.fault = None;
         self.lagging = false;
     }
 

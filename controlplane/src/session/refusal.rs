@@ -28,7 +28,7 @@ impl Memory {
     /// Takes note of a Nack of `sent`. Items count only as they stand in the latest view: if a Nack names none that can
     /// be replaced, the whole view is held back, so that the same bytes are not sent again and again.
     pub(super) fn reject(&mut self, sent: &ItemTable, latest: Option<&ItemTable>, nack: &v1::Nack) {
-        let known = self.acknowledged.is_some() || self.enforced.is_none();
+        let known = self.acknowledged.is_some() || !self.held_before;
         let mut learnt = false;
         for error in &nack.items {
             let Some(kind) = ItemKind::from_number(error.kind) else {

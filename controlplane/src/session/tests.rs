@@ -262,6 +262,85 @@ fn a_view_refused_as_a_whole_is_not_sent_again() {
 }
 
 #[test]
+fn a_fault_of_the_machine_is_told_and_the_view_is_sent_again_with_growing_pauses() {
+    for code in [tonic::Code::Unavailable, tonic::Code::Internal] {
+        let mut rig = settled();
+        let table = world(&[("eth0", &[("a", 2)])]);
+        let mut effects = rig.view(2, &table);
+        for pause in [5, 10, 20, 40, 60, 60].map(Duration::from_secs) {
+            assert!(rig.fail(effects, code).is_empty());
+            let conditions = rig.session.memory().conditions(Some(&table));
+            let [condition] = &conditions[..] else {
+                panic!("{conditions:?}");
+            };
+            assert_eq!(
+                (&*condition.r#type, &*condition.reason),
+                ("Degraded", "MachineFault")
+            );
+            assert_eq!(condition.message, "no space left on device");
+            assert!(rig.session.memory().is_degraded());
+            // The same view at a later revision is no reason to hurry.
+            assert!(sends_nothing(&rig.view(3, &table)));
+            rig.now += pause - Duration::from_secs(1);
+            rig.say(FromNode::Ping(v1::Ping::default()));
+            assert!(sends_nothing(&rig.event(Event::Tick)), "{pause:?}");
+            rig.now += Duration::from_secs(1);
+            effects = rig.event(Event::Tick);
+        }
+        assert!(rig.accept(effects).is_empty());
+        assert_eq!(rig.version_of("a"), Some(2));
+        assert!(!rig.session.memory().is_degraded());
+    }
+}
+
+#[test]
+fn another_view_is_sent_at_once_after_a_fault_of_the_machine() {
+    let mut rig = settled();
+    let effects = rig.view(2, &world(&[("eth0", &[("a", 2)])]));
+    assert!(rig.fail(effects, tonic::Code::Unavailable).is_empty());
+    let effects = rig.view(3, &world(&[("eth0", &[("a", 3)])]));
+    assert!(rig.accept(effects).is_empty());
+    assert_eq!(rig.version_of("a"), Some(3));
+    assert!(!rig.session.memory().is_degraded());
+}
+
+#[test]
+fn the_latest_of_hello_ack_nack_and_report_says_what_is_enforced() {
+    let mut rig = settled();
+    let enforced = |rig: &Rig| rig.session.memory().enforced.map(|at| at.revision);
+    let report = |enforced: Option<Position>| {
+        FromNode::Report(v1::NodeReport {
+            enforced: enforced.as_ref().map(Into::into),
+            ..v1::NodeReport::default()
+        })
+    };
+    let acknowledged = rig.position;
+    assert_eq!(enforced(&rig), Some(1));
+    rig.session.take_changed();
+    rig.say(report(None));
+    assert_eq!(enforced(&rig), None, "the node does not know any more");
+    assert!(rig.session.take_changed());
+    assert!(rig.session.memory().acknowledged.is_some());
+    rig.say(report(acknowledged));
+    assert_eq!(enforced(&rig), Some(1));
+    assert!(rig.session.take_changed());
+
+    // The kernel is not known after a fault; then it is repaired.
+    let effects = rig.view(2, &world(&[("eth0", &[("a", 2)])]));
+    rig.position = None;
+    rig.fail(effects, tonic::Code::Unavailable);
+    assert_eq!(enforced(&rig), None);
+    rig.say(report(acknowledged));
+    assert_eq!(enforced(&rig), Some(1));
+    let malformed = v1::Position::default();
+    let closes = rig.say(FromNode::Report(v1::NodeReport {
+        enforced: Some(malformed),
+        ..v1::NodeReport::default()
+    }));
+    assert!(matches!(closes[..], [Effect::Close(_)]));
+}
+
+#[test]
 fn a_substitute_that_is_refused_too_ends_the_attempts() {
     let mut rig = settled();
     let effects = rig.view(2, &world(&[("eth0", &[("a", 2)]), ("eth1", &[("b", 2)])]));

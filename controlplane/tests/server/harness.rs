@@ -286,6 +286,16 @@ impl Node {
         held: Option<Held>,
         position: Option<Position>,
     ) -> Self {
+        Self::daemon(context, held, position, &[]).await
+    }
+
+    /// As a certain daemon.
+    pub(crate) async fn daemon(
+        context: &Context,
+        held: Option<Held>,
+        position: Option<Position>,
+        instance: &[u8],
+    ) -> Self {
         let (up, requests) = mpsc::channel(16);
         let mut sync = NodeSyncServiceClient::new(context.connect().await);
         let hello = v1::Hello {
@@ -295,6 +305,7 @@ impl Node {
             have: position.as_ref().map(Into::into),
             enforced: position.as_ref().map(Into::into),
             report: Some(report()),
+            instance: instance.to_vec(),
             ..v1::Hello::default()
         };
         let node = v1::StreamViewRequest {
@@ -375,6 +386,7 @@ impl Node {
     pub(crate) async fn refuse(&mut self, received: Received, item: &ItemId) {
         self.held = received.before;
         let status = rpc::Status {
+            code: tonic::Code::InvalidArgument.into(),
             message: "no".to_owned(),
             ..rpc::Status::default()
         };
@@ -400,7 +412,7 @@ impl Node {
     }
 }
 
-fn report() -> v1::NodeReport {
+pub(crate) fn report() -> v1::NodeReport {
     v1::NodeReport {
         interfaces: vec![v1::Interface {
             name: "eth0".to_owned(),

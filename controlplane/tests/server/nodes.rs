@@ -1,6 +1,6 @@
 //! From a token to an acknowledged view, and what happens on the way.
 
-use crate::harness::{Node, Plane, endpoint, policy};
+use crate::harness::{Node, Plane, endpoint, policy, report};
 use palisade_policy::item::{ItemId, ItemKind};
 use palisade_proto::v1::{
     self, TransactionKind, stream_view_request::Message as Up,
@@ -186,6 +186,121 @@ async fn the_newest_stream_of_a_node_replaces_the_older() {
     assert!(plane.status("web-1").await.connected);
     plane.apply(&[endpoint("e", "web-1", "eth0", "web")]).await;
     new.accept().await;
+    plane.server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_daemons_with_one_identity_are_told_from_a_restart_and_named() {
+    let plane = Plane::start().await;
+    let context = plane.join("web-1").await;
+    let duplicate = |n: &v1::NodeStatus| {
+        n.conditions
+            .iter()
+            .find(|c| c.r#type == "Duplicate")
+            .cloned()
+    };
+    let mut one = Node::daemon(&context, None, None, &[1; 16]).await;
+    one.accept().await;
+    let (held, position) = (one.held.clone(), one.position);
+    let daemon =
+        async |instance: u8| Node::daemon(&context, held.clone(), position, &[instance; 16]).await;
+
+    // A restart: the old daemon is gone, and a new one is served at once.
+    drop(one);
+    let mut restarted = daemon(2).await;
+    assert!(matches!(restarted.next().await, Ok(Down::Unchanged(_))));
+    assert_eq!(duplicate(&plane.status("web-1").await), None);
+
+    // A clone takes over; the one that is still there is told by whom.
+    let mut clone = daemon(3).await;
+    assert!(matches!(clone.next().await, Ok(Down::Unchanged(_))));
+    let told = restarted.next().await.expect_err("ends");
+    assert_eq!(told.code(), tonic::Code::AlreadyExists);
+    assert!(told.message().contains("127.0.0.1:"), "{told}");
+
+    // It comes back: now both are known to be alive.
+    let mut back = daemon(2).await;
+    assert!(matches!(back.next().await, Ok(Down::Unchanged(_))));
+    let condition = duplicate(&plane.status("web-1").await).expect("two daemons");
+    assert_eq!(condition.message.matches("127.0.0.1:").count(), 2);
+    let told = clone.next().await.expect_err("ends");
+    assert_eq!(told.code(), tonic::Code::AlreadyExists);
+    plane.server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_that_says_nothing_takes_nothing_over() {
+    let plane = Plane::start().await;
+    let context = plane.join("web-1").await;
+    let mut node = Node::connect(&context).await;
+    node.accept().await;
+    let (_mute, requests) = tokio::sync::mpsc::channel(1);
+    let mut sync =
+        v1::node_sync_service_client::NodeSyncServiceClient::new(context.connect().await);
+    let open = sync.stream_view(tokio_stream::wrappers::ReceiverStream::new(requests));
+    let _silent = open.await.expect("a stream");
+    plane.apply(&[endpoint("e", "web-1", "eth0", "web")]).await;
+    node.accept().await;
+    plane.until("web-1", converged).await;
+    plane.server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_report_takes_back_what_was_acknowledged() {
+    let plane = Plane::start().await;
+    let context = plane.join("web-1").await;
+    plane
+        .apply(&[
+            policy("web", "all()", &[80]),
+            endpoint("e", "web-1", "eth0", "web"),
+        ])
+        .await;
+    let mut node = Node::connect(&context).await;
+    node.accept().await;
+    plane.until("web-1", converged).await;
+    let caveats = async || {
+        let ask = v1::ExplainRequest {
+            node: "web-1".to_owned(),
+            in_interface: "eth0".to_owned(),
+            protocol: 6,
+            source: vec![10, 0, 0, 9],
+            source_port: 40000,
+            destination: vec![10, 0, 0, 1],
+            destination_port: 80,
+            ..v1::ExplainRequest::default()
+        };
+        let answer = plane.analysis().await.explain(ask).await;
+        answer.expect("an answer").into_inner().caveats
+    };
+    let count = async || {
+        let request = v1::GetStatusRequest {};
+        let status = plane.observe().await.get_status(request).await;
+        status.expect("a status").into_inner().nodes_converged
+    };
+    assert_eq!((caveats().await, count().await), (vec![], 1));
+
+    node.say(Up::Report(report())).await;
+    plane.until("web-1", |n| n.enforced.is_none()).await;
+    assert_eq!(count().await, 0);
+    let [caveat] = &caveats().await[..] else {
+        panic!("one caveat");
+    };
+    assert!(caveat.contains("does not know"), "{caveat}");
+
+    let known = v1::NodeReport {
+        enforced: node.position.as_ref().map(Into::into),
+        ..report()
+    };
+    node.say(Up::Report(known)).await;
+    plane.until("web-1", converged).await;
+    assert_eq!((caveats().await, count().await), (vec![], 1));
+
+    drop(node);
+    plane.until("web-1", |n| !n.connected).await;
+    let [caveat] = &caveats().await[..] else {
+        panic!("one caveat");
+    };
+    assert!(caveat.contains("not connected"), "{caveat}");
     plane.server.stop().await;
 }
 

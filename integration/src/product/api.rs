@@ -160,7 +160,7 @@ fn patient<T>(message: T) -> tonic::Request<T> {
 fn is_degraded(node: &NodeStatus) -> bool {
     node.conditions
         .iter()
-        .any(|condition| condition.r#type == "Degraded")
+        .any(|condition| condition.r#type == "Degraded" && condition.reason == "Rejected")
 }
 
 fn has_converged(node: &NodeStatus) -> bool {

@@ -4,27 +4,25 @@
 //! the policy it has, and says so.
 
 use crate::{
-    arguments::Server,
-    backoff::Backoff,
-    cause::chain,
     durable,
-    link::connect::{ConnectError, connect, resolve},
+    link::connect::ConnectError,
+    link::way::{Role, Way},
 };
 use jiff::Timestamp;
 use palisade_identity::{
     Credentials, JoinToken, KeyError, Peer, PeerError, PrivateKey, TlsError, TokenError,
-    client_config, pinned_client_config, renew_at, write_secret,
+    client_config, pinned_client_config, write_secret,
 };
-use palisade_proto::v1::{
-    EnrollRequest, RenewCertificateRequest, certificate_service_client::CertificateServiceClient,
-    enrollment_service_client::EnrollmentServiceClient,
-};
+use palisade_proto::v1::{EnrollRequest, enrollment_service_client::EnrollmentServiceClient};
 use std::{
     io,
     path::{Path, PathBuf},
     time::Duration,
 };
-use tokio::sync::watch;
+
+mod keep;
+
+pub use keep::{keep_renewed, keep_stored};
 
 /// Chain, leaf first, and key, in one file, so that they are replaced as one.
 const IDENTITY: &str = "identity.pem";
@@ -32,9 +30,6 @@ const IDENTITY: &str = "identity.pem";
 const AUTHORITIES: &str = "ca.pem";
 /// For an answer to a request of ours.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// Between attempts to renew: half a life is days long.
-const RETRY: Backoff = Backoff::new(Duration::from_secs(5), Duration::from_secs(600));
-
 /// Why there is no certificate.
 #[derive(Debug, thiserror::Error)]
 pub enum CertificateError {
@@ -82,6 +77,11 @@ impl CertificateError {
             _ => true,
         }
     }
+
+    /// Whether the machine failed, so that the same may work in a while.
+    pub fn is_passing(&self) -> bool {
+        matches!(self, Self::File { source, .. } if source.kind() != io::ErrorKind::InvalidData)
+    }
 }
 
 /// Another control plane than the one that made the token.
@@ -99,20 +99,23 @@ fn wrong_pin(err: &ConnectError) -> bool {
 #[derive(Clone, Debug)]
 pub struct Certificate {
     credentials: Credentials,
+    /// Chain and key, as they are on disk.
+    identity: String,
     authorities: String,
     /// Whose it is, and from when to when.
     pub peer: Peer,
 }
 
 impl Certificate {
-    fn new(identity: &str, authorities: String) -> Result<Self, CertificateError> {
-        let credentials = Credentials::from_pem(identity, identity)?;
+    fn new(identity: String, authorities: String) -> Result<Self, CertificateError> {
+        let credentials = Credentials::from_pem(&identity, &identity)?;
         let leaf = credentials.chain().first().ok_or(TlsError::Pem)?;
         let peer = Peer::from_der(leaf)?;
         // Both must be usable together before anything is stored.
         client_config(&authorities, Some(&credentials))?;
         Ok(Self {
             credentials,
+            identity,
             authorities,
             peer,
         })
@@ -126,7 +129,7 @@ impl Certificate {
         let identity = read(&dir.join(IDENTITY))?;
         let authorities = read(&dir.join(AUTHORITIES))?;
         match identity.zip(authorities) {
-            Some((identity, authorities)) => Self::new(&identity, authorities).map(Some),
+            Some((identity, authorities)) => Self::new(identity, authorities).map(Some),
             None => Ok(None),
         }
     }
@@ -144,22 +147,39 @@ impl Certificate {
         self.peer.not_after <= Timestamp::now()
     }
 
-    fn store(
-        dir: &Path,
+    /// What an authority made of a request by this key.
+    fn issued(
         key: &PrivateKey,
         chain: &str,
         authorities: String,
     ) -> Result<Self, CertificateError> {
-        let identity = format!("{}\n{}", chain.trim_end(), key.pem());
-        let certificate = Self::new(&identity, authorities)?;
+        Self::new(format!("{}\n{}", chain.trim_end(), key.pem()), authorities)
+    }
+
+    /// Writes it where [`Certificate::load`] finds it.
+    ///
+    /// # Errors
+    /// [`CertificateError::File`].
+    pub fn store(&self, dir: &Path) -> Result<(), CertificateError> {
         let write = |name: &str, content: &str| {
             let path = dir.join(name);
             write_secret(&path, content.as_bytes())
                 .map_err(|source| CertificateError::File { path, source })
         };
-        write(AUTHORITIES, &certificate.authorities)?;
-        write(IDENTITY, &identity)?;
-        Ok(certificate)
+        write(AUTHORITIES, &self.authorities)?;
+        write(IDENTITY, &self.identity)
+    }
+
+    /// The same, where nothing waits for the disk.
+    async fn store_aside(&self, dir: &Path) -> Result<(), CertificateError> {
+        let (certificate, dir) = (self.clone(), dir.to_owned());
+        let failed = |err| CertificateError::File {
+            path: IDENTITY.into(),
+            source: io::Error::other(err),
+        };
+        tokio::task::spawn_blocking(move || certificate.store(&dir))
+            .await
+            .unwrap_or_else(|err| Err(failed(err)))
     }
 }
 
@@ -176,20 +196,18 @@ fn read(path: &Path) -> Result<Option<String>, CertificateError> {
         .transpose()
 }
 
-/// Spends a join token: a new key, a request, a certificate, all stored before this returns.
+/// Spends a join token: a new key, a request, a certificate. It is not stored yet.
 ///
 /// # Errors
-/// Every [`CertificateError`]; the token may be spent then, if only storing failed.
+/// Every [`CertificateError`] but those of files.
 pub async fn enroll(
-    dir: &Path,
-    server: &Server,
+    way: &Way,
     token: &str,
     node_name: &str,
 ) -> Result<Certificate, CertificateError> {
     let parsed: JoinToken = token.trim().parse()?;
-    let addresses = resolve(server).await?;
     let tls = pinned_client_config(parsed.pin())?;
-    let channel = connect(server, &addresses, tls).await?;
+    let channel = way.connect(Role::Enrollment, tls).await?;
     let key = PrivateKey::generate()?;
     let request = EnrollRequest {
         token: token.trim().to_owned(),
@@ -205,28 +223,7 @@ pub async fn enroll(
         .map_err(|err| {
             CertificateError::Refused(Box::new(tonic::Status::internal(err.to_string())))
         })?;
-    Certificate::store(dir, &key, &answer.certificate_chain, answer.ca_bundle)
-}
-
-/// A new key and a new certificate, with the certificate that there is.
-async fn renew(
-    dir: &Path,
-    server: &Server,
-    certificate: &Certificate,
-) -> Result<Certificate, CertificateError> {
-    let addresses = resolve(server).await?;
-    let channel = connect(server, &addresses, certificate.tls()?).await?;
-    let key = PrivateKey::generate()?;
-    let request = RenewCertificateRequest {
-        csr: key.request()?,
-    };
-    let mut client = CertificateServiceClient::new(channel);
-    let answer = limited(client.renew_certificate(request)).await?;
-    let renewed = Certificate::store(dir, &key, &answer.certificate_chain, answer.ca_bundle)?;
-    if renewed.peer.identity != certificate.peer.identity {
-        tracing::warn!(identity = %renewed.peer.identity, "the certificate names another node");
-    }
-    Ok(renewed)
+    Certificate::issued(&key, &answer.certificate_chain, answer.ca_bundle)
 }
 
 async fn limited<T>(
@@ -237,55 +234,6 @@ async fn limited<T>(
         .unwrap_or_else(|_| Err(tonic::Status::deadline_exceeded("no answer")))
         .map(tonic::Response::into_inner)
         .map_err(|status| CertificateError::Refused(Box::new(status)))
-}
-
-/// Renews at half life, for ever; connections made from then on show the new certificate. Failure is retried and said; it ends nothing.
-pub async fn keep_renewed(
-    dir: PathBuf,
-    server: Server,
-    current: watch::Sender<std::sync::Arc<Certificate>>,
-) {
-    let mut certificate = current.borrow().clone();
-    let mut patience = RETRY;
-    loop {
-        let peer = &certificate.peer;
-        let due = renew_at(peer.not_before, peer.not_after, rand::random());
-        sleep_until(due).await;
-        match renew(&dir, &server, &certificate).await {
-            Ok(renewed) => {
-                tracing::info!(until = %renewed.peer.not_after, "certificate renewed");
-                certificate = std::sync::Arc::new(renewed);
-                current.send_replace(certificate.clone());
-                patience.reset();
-            }
-            Err(err) => {
-                if certificate.has_expired() {
-                    tracing::error!(err = %chain(&err), "the certificate expired and cannot be renewed; enrol again with a new token");
-                } else {
-                    tracing::warn!(err = %chain(&err), "certificate not renewed yet");
-                }
-                let wait = patience.next(&mut rand::rng());
-                tokio::time::sleep(wait).await;
-            }
-        }
-    }
-}
-
-/// By the wall clock, looked at once a minute: a suspended machine or a corrected clock moves the date.
-async fn sleep_until(due: Timestamp) {
-    loop {
-        let left = due.duration_since(Timestamp::now());
-        if !left.is_positive() {
-            return;
-        }
-        let left = left.unsigned_abs().min(Duration::from_secs(60));
-        tokio::time::sleep(left).await;
-    }
-}
-
-/// The server to enrol at, unless another is given: the same host's port 7601.
-pub fn enrollment_server(server: &Server, given: Option<&Server>) -> Server {
-    given.cloned().unwrap_or_else(|| server.at_port(7601))
 }
 
 #[cfg(test)]
@@ -310,7 +258,8 @@ mod tests {
         let dir = tempfile::tempdir().expect("tempdir");
         assert!(Certificate::load(dir.path()).expect("readable").is_none());
         let (authority, key, chain) = issue(&dir.path().join("authority"));
-        Certificate::store(dir.path(), &key, &chain, authority.bundle().to_owned())
+        Certificate::issued(&key, &chain, authority.bundle().to_owned())
+            .and_then(|issued| issued.store(dir.path()))
             .expect("stored");
         let loaded = Certificate::load(dir.path())
             .expect("readable")
@@ -324,12 +273,11 @@ mod tests {
     }
 
     #[test]
-    fn a_certificate_for_another_key_is_not_stored() {
+    fn a_certificate_for_another_key_is_refused() {
         let dir = tempfile::tempdir().expect("tempdir");
         let (authority, _, chain) = issue(&dir.path().join("authority"));
         let other = PrivateKey::generate().expect("key");
-        let stored = Certificate::store(dir.path(), &other, &chain, authority.bundle().to_owned());
-        assert!(matches!(stored, Err(CertificateError::Tls(_))));
-        assert!(Certificate::load(dir.path()).expect("readable").is_none());
+        let issued = Certificate::issued(&other, &chain, authority.bundle().to_owned());
+        assert!(matches!(issued, Err(CertificateError::Tls(_))));
     }
 }

@@ -12,9 +12,13 @@ use std::time::Duration;
 
 mod event;
 mod receiving;
+mod telling;
 
-use crate::enforce::transaction::{Outcome, Rejection};
-pub use event::{Closed, Effect, Event};
+use crate::enforce::{
+    Positions,
+    transaction::{Outcome, Rejection},
+};
+pub use event::{Closed, Effect, Event, Life};
 use receiving::Receiving;
 
 /// Schema of items that this version reads.
@@ -22,12 +26,30 @@ pub const SCHEMA: u32 = 1;
 /// Time for the answer to `Hello`.
 const WELCOME: Duration = Duration::from_secs(10);
 
+/// A stream that held a complete view for so long since its Welcome was good for something.
+pub const GOOD_AFTER: Duration = Duration::from_secs(30);
+/// Twice the longest wait of a daemon that was taken over from: after so long there is none.
+pub const UNCONTESTED_AFTER: Duration = Duration::from_secs(600);
+
+/// What a daemon says of itself at the beginning of a stream.
+#[derive(Clone, PartialEq, Debug, Default)]
+pub struct Greeting {
+    /// Random, made when the daemon started.
+    pub instance: [u8; 16],
+    /// Of the kernel.
+    pub capabilities: Vec<String>,
+    /// The machine as it is.
+    pub report: v1::NodeReport,
+}
+
 /// One stream.
 #[derive(Debug)]
 pub struct Session {
     have: Option<Position>,
     enforced: Option<Position>,
     state: State,
+    welcomed: Option<Duration>,
+    acknowledged: bool,
     heard: Duration,
     ping_at: Duration,
     ping: Duration,
@@ -58,16 +80,16 @@ impl std::fmt::Debug for State {
 impl Session {
     /// Begins: the greeting to send, and the machine that goes on from there.
     pub fn begin(
-        have: Option<Position>,
-        enforced: Option<Position>,
-        report: v1::NodeReport,
-        capabilities: Vec<String>,
+        Positions { have, enforced }: Positions,
+        greeting: Greeting,
         now: Duration,
     ) -> (Self, v1::StreamViewRequest) {
         let session = Self {
             have,
             enforced,
             state: State::Greeting,
+            welcomed: None,
+            acknowledged: false,
             heard: now,
             ping_at: now + WELCOME,
             ping: WELCOME,
@@ -78,10 +100,11 @@ impl Session {
             agent_version: env!("CARGO_PKG_VERSION").to_owned(),
             min_schema: SCHEMA,
             max_schema: SCHEMA,
-            capabilities,
+            capabilities: greeting.capabilities,
             have: have.as_ref().map(Into::into),
             enforced: enforced.as_ref().map(Into::into),
-            report: Some(report),
+            report: Some(greeting.report),
+            instance: greeting.instance.to_vec(),
         };
         (session, request(up::Message::Hello(hello)))
     }
@@ -93,7 +116,17 @@ impl Session {
 
     /// When `Tick` is due at the latest.
     pub fn deadline(&self) -> Duration {
-        self.ping_at.min(self.heard + self.silence)
+        self.ping_at.min(self.silent_at())
+    }
+
+    /// When the control plane has been silent for too long, unless it says something before.
+    pub fn silent_at(&self) -> Duration {
+        self.heard + self.silence
+    }
+
+    /// Ends: the control plane has been silent for too long.
+    pub fn silent(&self) -> Closed {
+        Closed::Silence(self.silence)
     }
 
     /// Takes an event in.
@@ -109,10 +142,9 @@ impl Session {
                     None => Err(Closed::OutOfTurn("a message of an unknown kind")),
                 }
             }
-            Event::Decided(outcome) => Ok(self.on_decided(outcome)),
+            Event::Decided { outcome, enforced } => Ok(self.on_decided(outcome, enforced)),
             Event::Inventory(inventory) => Ok(send(up::Message::Inventory(inventory))),
-            Event::Report(report) if self.is_welcome() => Ok(send(up::Message::Report(report))),
-            Event::Report(_) => Ok(Vec::new()),
+            Event::Report { report, enforced } => Ok(self.on_report(report, enforced)),
             Event::Tick => self.on_tick(now),
         };
         effects.unwrap_or_else(|closed| {
@@ -153,6 +185,7 @@ impl Session {
         self.silence = seconds(welcome.silence_seconds, 60);
         self.ping_at = now + self.ping;
         self.state = State::Idle;
+        self.welcomed = Some(now);
         Ok(Vec::new())
     }
 
@@ -196,7 +229,7 @@ impl Session {
         Ok(vec![Effect::Unchanged(at)])
     }
 
-    fn on_decided(&mut self, outcome: Outcome) -> Vec<Effect> {
+    fn on_decided(&mut self, outcome: Outcome, enforced: Option<Position>) -> Vec<Effect> {
         let State::Applying(to) = self.state else {
             return Vec::new();
         };
@@ -205,18 +238,22 @@ impl Session {
             Outcome::Applied { micros } => {
                 self.have = Some(to);
                 self.enforced = Some(to);
+                self.acknowledged = true;
                 send(up::Message::Ack(v1::Ack {
                     applied: Some((&to).into()),
                     apply_micros: micros,
                 }))
             }
-            Outcome::Rejected(rejection) => self.nack(&to, rejection),
+            Outcome::Rejected(rejection) => {
+                self.enforced = enforced;
+                self.nack(&to, rejection)
+            }
         }
     }
 
     fn on_tick(&mut self, now: Duration) -> Result<Vec<Effect>, Closed> {
         if now.saturating_sub(self.heard) >= self.silence {
-            return Err(Closed::Silence(self.silence));
+            return Err(self.silent());
         }
         if now < self.ping_at {
             return Ok(Vec::new());

@@ -1,6 +1,7 @@
 //! What the node tells the control plane of its machine.
 
 use crate::{
+    condition::Condition,
     enforce::Observed,
     plugins::audit::sink::{Directory, Failing},
     plugins::bind_failures::BindFailures,
@@ -10,21 +11,40 @@ use palisade_policy::{packet::Environment, resolve::EndpointState};
 use palisade_proto::v1;
 use std::net::IpAddr;
 
-/// The report of what is seen.
-pub fn report(
-    observed: &Observed,
-    plugins: &LoadedPlugins,
-    sinks: &Directory,
-    failing: &Failing,
-    bind_failures: &BindFailures,
-) -> v1::NodeReport {
+/// Where what is reported comes from.
+#[derive(Clone, Copy)]
+pub struct Sources<'a> {
+    /// The machine and the view on it.
+    pub observed: &'a Observed,
+    /// Plugins of the view.
+    pub plugins: &'a LoadedPlugins,
+    /// Where files of their sinks may be.
+    pub sinks: &'a Directory,
+    /// Sinks that fail.
+    pub failing: &'a Failing,
+    /// Numbers of the kernel that could not be bound.
+    pub bind_failures: &'a BindFailures,
+    /// Conditions of the way to the control plane.
+    pub link: &'a [Condition],
+}
+
+/// The report of what is seen; what is enforced is filled in by who sends it, at that moment.
+pub fn report(sources: &Sources<'_>) -> v1::NodeReport {
+    let Sources {
+        observed,
+        plugins,
+        sinks,
+        ..
+    } = *sources;
     let conditions = [
         sinks.conditions(plugins),
-        failing.conditions(plugins, sinks),
+        sources.failing.conditions(plugins, sinks),
         plugins.conditions(),
-        bind_failures.conditions(),
+        sources.bind_failures.conditions(),
+        sources.link.to_vec(),
     ];
     v1::NodeReport {
+        enforced: None,
         interfaces: interfaces(&observed.environment),
         endpoints: observed
             .endpoints
@@ -100,9 +120,24 @@ mod tests {
     };
     use std::{collections::BTreeMap, io};
 
+    /// The report where only these differ from an idle node.
+    fn told(
+        observed: &Observed,
+        plugins: &LoadedPlugins,
+        bind_failures: &BindFailures,
+    ) -> v1::NodeReport {
+        report(&Sources {
+            observed,
+            plugins,
+            sinks: &Directory::new("/var/log/palisade".as_ref()),
+            failing: &Failing::default(),
+            bind_failures,
+            link: &[],
+        })
+    }
+
     #[test]
     fn the_control_plane_reads_the_machine_that_the_node_sees() {
-        let sinks = Directory::new("/var/log/palisade".as_ref());
         let mut observed = Observed::default();
         let interface = Interface {
             up: true,
@@ -117,14 +152,8 @@ mod tests {
             .interfaces
             .insert("eth0".into(), interface);
         observed.environment.control_plane = vec!["10.0.0.9:7600".parse().expect("address")];
-        let read = report_environment(&report(
-            &observed,
-            &LoadedPlugins::default(),
-            &sinks,
-            &Failing::default(),
-            &BindFailures::default(),
-        ))
-        .expect("valid");
+        let (plugins, bind_failures) = (LoadedPlugins::default(), BindFailures::default());
+        let read = report_environment(&told(&observed, &plugins, &bind_failures)).expect("valid");
         assert_eq!(read, observed.environment);
     }
 
@@ -143,14 +172,7 @@ mod tests {
         let trouble = String::new();
         let fetching = Readiness::Fetching { trouble };
         let loaded = LoadedPlugins::of("plugin/reads", PluginKind::Auditor, &sinks, fetching);
-        let sinks = Directory::new("/var/log/palisade".as_ref());
-        let report = report(
-            &Observed::default(),
-            &loaded,
-            &sinks,
-            &Failing::default(),
-            &BindFailures::default(),
-        );
+        let report = told(&Observed::default(), &loaded, &BindFailures::default());
         let mut conditions = report.conditions.iter();
         let condition = conditions.find(|told| told.r#type == "SinkRefused");
         let message = &condition.expect("told").message;
@@ -160,16 +182,9 @@ mod tests {
 
     #[test]
     fn a_plugin_is_a_condition_until_it_can_be_asked() {
-        let sinks = Directory::new("/var/log/palisade".as_ref());
         let told = |readiness| {
             let loaded = LoadedPlugins::of("plugin/asked", PluginKind::Matcher, &[], readiness);
-            let report = report(
-                &Observed::default(),
-                &loaded,
-                &sinks,
-                &Failing::default(),
-                &BindFailures::default(),
-            );
+            let report = told(&Observed::default(), &loaded, &BindFailures::default());
             let conditions = report.conditions.into_iter();
             conditions
                 .map(|told| (told.r#type, told.reason, told.message))
@@ -206,17 +221,8 @@ mod tests {
     fn a_number_that_could_not_be_bound_is_a_condition() {
         let bind_failures = BindFailures::default();
         bind_failures.failed(Number::Queue(7601), &io::ErrorKind::ResourceBusy.into());
-        let sinks = Directory::new("/var/log/palisade".as_ref());
-        let told = || {
-            report(
-                &Observed::default(),
-                &LoadedPlugins::default(),
-                &sinks,
-                &Failing::default(),
-                &bind_failures,
-            )
-            .conditions
-        };
+        let (observed, plugins) = (Observed::default(), LoadedPlugins::default());
+        let told = || told(&observed, &plugins, &bind_failures).conditions;
         let [condition] = &told()[..] else {
             panic!("{:?}", told());
         };

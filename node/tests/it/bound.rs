@@ -11,7 +11,10 @@ use palisade_netfilter::{
     nflog::Log,
     queue::{Queue, QueueConfig},
 };
-use palisade_node::{observe::report::report, plugins::audit::sink::Directory};
+use palisade_node::{
+    observe::report::{Sources, report},
+    plugins::audit::sink::Directory,
+};
 use palisade_proto::v1::Condition;
 use palisade_ruleset::plugins::{AUDIT_GROUP, QUEUE_BASE};
 use std::path::Path;
@@ -22,13 +25,14 @@ fn told(daemon: &Daemon, state: &Path) -> Vec<Condition> {
     let loaded = daemon.supervisor.loaded.borrow().clone();
     let bind_failures = &daemon.supervisor.bind_failures;
     let failing = &daemon.supervisor.failing;
-    report(
-        &observed,
-        &loaded,
-        &Directory::new(state),
+    report(&Sources {
+        observed: &observed,
+        plugins: &loaded,
+        sinks: &Directory::new(state),
         failing,
         bind_failures,
-    )
+        link: &[],
+    })
     .conditions
 }
 

@@ -5,6 +5,7 @@ mod disk;
 mod guests;
 mod interfaces;
 mod kernel;
+mod link;
 mod matchers;
 mod model;
 mod modules;

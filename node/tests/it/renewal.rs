@@ -4,13 +4,19 @@ use jiff::{SignedDuration, Timestamp};
 use palisade_identity::{Authority, ClientCertificates, Identity, Peer, PrivateKey, server_config};
 use palisade_node::{
     arguments::Server,
+    enforce::Observed,
     link::certificate::{Certificate, keep_renewed},
     link::connect::connect,
+    link::state::Link,
+    link::way::{Servers, Way},
 };
 use palisade_proto::v1::{
-    RenewCertificateRequest, RenewCertificateResponse,
+    Hello, RenewCertificateRequest, RenewCertificateResponse, StreamViewRequest,
+    StreamViewResponse, Welcome,
     certificate_service_client::CertificateServiceClient,
     certificate_service_server::{CertificateService, CertificateServiceServer},
+    node_sync_service_server::{NodeSyncService, NodeSyncServiceServer},
+    stream_view_request as up, stream_view_response as down,
 };
 use std::{
     net::SocketAddr,
@@ -27,15 +33,27 @@ use tokio::{
 };
 use tokio_rustls::TlsAcceptor;
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::{Request, Response, Status};
+use tonic::{Request, Response, Status, Streaming};
 
 /// Nothing takes longer, unless it never happens.
 const DEADLINE: Duration = Duration::from_secs(30);
 
-/// The part of a control plane that renews.
+/// How a control plane answers a stream's Hello, after its Welcome.
 #[derive(Clone)]
-struct Plane {
+pub(crate) enum Answer {
+    /// The stream stays open.
+    Nothing,
+    /// The stream ends so.
+    End(Status),
+}
+
+/// The part of a control plane that renews, and welcomes streams.
+#[derive(Clone)]
+pub(crate) struct Plane {
     authority: Arc<Authority>,
+    /// What nodes said when they opened a stream, in order.
+    pub(crate) hellos: watch::Sender<Vec<Hello>>,
+    pub(crate) answer: Arc<Mutex<Answer>>,
     /// Serial numbers that clients have shown, in order; `refused` is a handshake that failed.
     observed: watch::Sender<Vec<String>>,
     /// Requests to be refused before one is served.
@@ -70,16 +88,57 @@ impl CertificateService for Plane {
     }
 }
 
+#[tonic::async_trait]
+impl NodeSyncService for Plane {
+    type StreamViewStream = ReceiverStream<Result<StreamViewResponse, Status>>;
+
+    async fn stream_view(
+        &self,
+        request: Request<Streaming<StreamViewRequest>>,
+    ) -> Result<Response<Self::StreamViewStream>, Status> {
+        let (sender, receiver) = mpsc::channel(4);
+        let plane = self.clone();
+        tokio::spawn(async move {
+            let mut requests = request.into_inner();
+            while let Ok(Some(StreamViewRequest { message })) = requests.message().await {
+                let Some(up::Message::Hello(hello)) = message else {
+                    continue;
+                };
+                let welcome = down::Message::Welcome(Welcome {
+                    schema: hello.max_schema,
+                    ..Welcome::default()
+                });
+                plane.hellos.send_modify(|hellos| hellos.push(hello));
+                let message = Some(welcome);
+                let _ = sender.send(Ok(StreamViewResponse { message })).await;
+                let answer = plane.answer.lock().expect("whole").clone();
+                if let Answer::End(status) = answer {
+                    let _ = sender.send(Err(status)).await;
+                    return;
+                }
+            }
+        });
+        Ok(Response::new(ReceiverStream::new(receiver)))
+    }
+}
+
 impl Plane {
-    async fn start(dir: &Path) -> (Self, Server) {
+    pub(crate) async fn start(dir: &Path) -> (Self, Server) {
+        Self::start_as(dir, "127.0.0.1").await
+    }
+
+    /// Under a name, on loopback all the same.
+    pub(crate) async fn start_as(dir: &Path, name: &str) -> (Self, Server) {
         let authority = Authority::create(dir, Timestamp::now()).expect("an authority");
         let credentials = authority
-            .issue_server(&[], Timestamp::now())
+            .issue_server(&[name.to_owned()], Timestamp::now())
             .expect("a certificate");
         let clients = ClientCertificates::Required(authority.bundle());
         let tls = server_config(&credentials, clients).expect("a TLS side");
         let plane = Self {
             authority: Arc::new(authority),
+            hellos: watch::Sender::default(),
+            answer: Arc::new(Mutex::new(Answer::Nothing)),
             observed: watch::Sender::default(),
             unwilling: Arc::default(),
             last: Arc::default(),
@@ -93,9 +152,11 @@ impl Plane {
                 .accept(listener, TlsAcceptor::from(Arc::new(tls)), sender),
         );
         let service = CertificateServiceServer::new(plane.clone());
-        let server = tonic::transport::Server::builder().add_service(service);
+        let server = tonic::transport::Server::builder()
+            .add_service(service)
+            .add_service(NodeSyncServiceServer::new(plane.clone()));
         tokio::spawn(server.serve_with_incoming(ReceiverStream::new(connections)));
-        let host = "127.0.0.1".to_owned();
+        let host = name.to_owned();
         (plane, Server { host, port })
     }
 
@@ -130,7 +191,12 @@ impl Plane {
     }
 
     /// What an enrolment left: a certificate issued at `now` for `lifetime`, on disk.
-    fn enrolled(&self, dir: &Path, lifetime: SignedDuration, now: Timestamp) -> Certificate {
+    pub(crate) fn enrolled(
+        &self,
+        dir: &Path,
+        lifetime: SignedDuration,
+        now: Timestamp,
+    ) -> Certificate {
         let key = PrivateKey::generate().expect("a key");
         let identity = Identity::Node("web-1".parse().expect("a name"));
         let request = key.request().expect("a request");
@@ -152,6 +218,26 @@ fn load(dir: &Path) -> Certificate {
 /// A certificate whose half-life is over and which is still good: each is dated five minutes back, for slow clocks.
 const SHORT: SignedDuration = SignedDuration::from_mins(2);
 
+/// The way to a server, which needs no exemption.
+fn way(dir: &Path, server: &Server) -> (Way, Link) {
+    let link = Link::new(server);
+    let servers = Servers::open(dir, server, None);
+    let mut observed = Observed::default();
+    observed.environment.control_plane = servers.sockets().borrow().clone();
+    let observed = watch::channel(observed).1;
+    (Way::new(servers, observed, link.clone()), link)
+}
+
+/// Renews what is in the folder, until it is aborted.
+fn keep(
+    dir: &Path,
+    server: &Server,
+    current: watch::Sender<Arc<Certificate>>,
+) -> tokio::task::JoinHandle<()> {
+    let (way, link) = way(dir, server);
+    tokio::spawn(keep_renewed(dir.into(), way, link, current))
+}
+
 async fn renewed(certificates: &mut watch::Receiver<Arc<Certificate>>) -> Arc<Certificate> {
     tokio::time::timeout(DEADLINE, certificates.changed())
         .await
@@ -171,7 +257,7 @@ async fn after_half_its_life_a_certificate_is_replaced_by_one_of_a_new_key() {
     };
     let old_key = key(dir.path());
     let (current, mut certificates) = watch::channel(Arc::new(old.clone()));
-    let keeping = tokio::spawn(keep_renewed(dir.path().into(), server.clone(), current));
+    let keeping = keep(dir.path(), &server, current);
 
     let new = renewed(&mut certificates).await;
     assert_eq!(new.peer.identity, old.peer.identity);
@@ -211,7 +297,7 @@ async fn a_renewal_that_fails_is_tried_again() {
     plane.unwilling.store(1, Ordering::Relaxed);
     let old = plane.enrolled(dir.path(), SHORT, Timestamp::now());
     let (current, mut certificates) = watch::channel(Arc::new(old.clone()));
-    let keeping = tokio::spawn(keep_renewed(dir.path().into(), server, current));
+    let keeping = keep(dir.path(), &server, current);
     let new = renewed(&mut certificates).await;
     assert_ne!(new.peer.serial, old.peer.serial);
     assert_eq!(plane.observed.borrow().len(), 2, "one in vain");
@@ -225,13 +311,13 @@ async fn a_certificate_that_is_young_is_left_alone() {
     let day = SignedDuration::from_hours(24);
     let young = plane.enrolled(dir.path(), day, Timestamp::now());
     let (current, mut certificates) = watch::channel(Arc::new(young));
-    let keeping = tokio::spawn(keep_renewed(dir.path().into(), server.clone(), current));
+    let keeping = keep(dir.path(), &server, current);
     // Another one whose time has come, kept beside it, is done first.
     let other = tempfile::tempdir().expect("a folder");
     let old = plane.enrolled(other.path(), SHORT, Timestamp::now());
     let serial = old.peer.serial.clone();
     let (current, mut others) = watch::channel(Arc::new(old));
-    let beside = tokio::spawn(keep_renewed(other.path().into(), server, current));
+    let beside = keep(other.path(), &server, current);
     renewed(&mut others).await;
     assert_eq!(*plane.observed.borrow(), [serial]);
     assert!(!certificates.has_changed().expect("goes on"));
@@ -248,7 +334,7 @@ async fn an_expired_certificate_is_refused_and_stays_until_the_node_is_enrolled_
     let expired = plane.enrolled(dir.path(), SHORT, hour_ago);
     assert!(expired.has_expired());
     let (current, certificates) = watch::channel(Arc::new(expired.clone()));
-    let keeping = tokio::spawn(keep_renewed(dir.path().into(), server, current));
+    let keeping = keep(dir.path(), &server, current);
     let mut observed = plane.observed.subscribe();
     let refused = observed.wait_for(|observed| observed.len() >= 2);
     let refused = tokio::time::timeout(DEADLINE, refused).await;

@@ -1792,6 +1792,9 @@ pub struct Hello {
     pub enforced: ::core::option::Option<Position>,
     #[prost(message, optional, tag = "7")]
     pub report: ::core::option::Option<NodeReport>,
+    /// 16 random bytes that each daemon makes when it starts: two daemons with one identity can be told apart.
+    #[prost(bytes = "vec", tag = "8")]
+    pub instance: ::prost::alloc::vec::Vec<u8>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Welcome {
@@ -1909,8 +1912,12 @@ pub struct Ack {
 pub struct Nack {
     #[prost(message, optional, tag = "1")]
     pub rejected: ::core::option::Option<Position>,
+    /// What the kernel is known to enforce; absent: not known, or nothing.
     #[prost(message, optional, tag = "2")]
     pub still_enforcing: ::core::option::Option<Position>,
+    /// INVALID_ARGUMENT, FAILED_PRECONDITION, OUT_OF_RANGE and UNIMPLEMENTED refuse the content, and it is not sent again
+    /// until it changes. Any other code without items, UNAVAILABLE above all, is a fault of the node's machine: nothing is
+    /// blamed, and the latest view is sent again after a while.
     #[prost(message, optional, tag = "3")]
     pub status: ::core::option::Option<super::super::google::rpc::Status>,
     #[prost(message, repeated, tag = "4")]
@@ -1927,7 +1934,8 @@ pub struct ItemError {
     #[prost(message, optional, tag = "3")]
     pub status: ::core::option::Option<super::super::google::rpc::Status>,
 }
-/// What the node sees; latest wins, at most one in ten seconds unless interfaces change.
+/// What the node sees; the latest wins. A report follows a change of interfaces, endpoints or `enforced` at once, but five a
+/// second at most; it follows any other change after ten seconds at most.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct NodeReport {
     #[prost(message, repeated, tag = "1")]
@@ -1936,12 +1944,16 @@ pub struct NodeReport {
     pub endpoints: ::prost::alloc::vec::Vec<EndpointStatus>,
     #[prost(message, repeated, tag = "3")]
     pub conditions: ::prost::alloc::vec::Vec<Condition>,
-    /// Addresses and ports of the control plane as the node resolved them, for the exemption.
+    /// Addresses and ports of the control plane, API and enrolment, as the node resolved or remembers them, for the exemption.
     #[prost(message, repeated, tag = "4")]
     pub control_plane: ::prost::alloc::vec::Vec<SocketAddress>,
     /// Every plugin of the view, by name.
     #[prost(message, repeated, tag = "5")]
     pub plugins: ::prost::alloc::vec::Vec<PluginReport>,
+    /// What the node's kernel is known to enforce now; absent: not known, or nothing. It takes back or renews what an
+    /// earlier Ack said. Ignored in a Hello, which has a field of its own.
+    #[prost(message, optional, tag = "6")]
+    pub enforced: ::core::option::Option<Position>,
 }
 /// How a plugin does on a node.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -2204,7 +2216,9 @@ pub mod node_sync_service_client {
             self.inner = self.inner.max_encoding_message_size(limit);
             self
         }
-        /// One stream per node: Hello → Welcome → transactions, each acknowledged before the next begins.
+        /// One stream per node: Hello → Welcome → transactions, each acknowledged before the next begins. A Hello ends an older
+        /// stream of the same node: with ABORTED if both streams come from the same daemon, with ALREADY_EXISTS if another
+        /// daemon has the same identity. The message of ALREADY_EXISTS names the other daemon's address.
         pub async fn stream_view(
             &mut self,
             request: impl tonic::IntoStreamingRequest<Message = super::StreamViewRequest>,
@@ -2251,7 +2265,9 @@ pub mod node_sync_service_server {
             >
             + std::marker::Send
             + 'static;
-        /// One stream per node: Hello → Welcome → transactions, each acknowledged before the next begins.
+        /// One stream per node: Hello → Welcome → transactions, each acknowledged before the next begins. A Hello ends an older
+        /// stream of the same node: with ABORTED if both streams come from the same daemon, with ALREADY_EXISTS if another
+        /// daemon has the same identity. The message of ALREADY_EXISTS names the other daemon's address.
         async fn stream_view(
             &self,
             request: tonic::Request<tonic::Streaming<super::StreamViewRequest>>,
@@ -3620,12 +3636,13 @@ pub struct NodeStatus {
     /// Revision the node's view has been compiled at.
     #[prost(uint64, tag = "3")]
     pub compiled: u64,
-    /// What the node should enforce, and what it has acknowledged. Absent: nothing yet.
+    /// What the node should enforce, and what it said last that its kernel enforces. Absent: nothing, or it is not known.
     #[prost(message, optional, tag = "4")]
     pub desired: ::core::option::Option<Position>,
     #[prost(message, optional, tag = "5")]
     pub enforced: ::core::option::Option<Position>,
-    /// Reported by the node, and raised by the control plane ("Degraded", "Lagging").
+    /// Raised by the control plane: "Degraded" with reason "Rejected" or "MachineFault", "Lagging", "Duplicate". Those of the
+    /// node itself are in its report.
     #[prost(message, repeated, tag = "6")]
     pub conditions: ::prost::alloc::vec::Vec<Condition>,
     #[prost(message, optional, tag = "7")]
@@ -4321,6 +4338,10 @@ pub struct ExplainResponse {
     /// What becomes of the packet for each combination of answers that was tried; empty where no rule asks a plugin.
     #[prost(message, repeated, tag = "7")]
     pub alternatives: ::prost::alloc::vec::Vec<Alternative>,
+    /// Why the kernel may do something else than this answer says, one sentence each; empty where the node said last that
+    /// its kernel enforces the view at `position`.
+    #[prost(string, repeated, tag = "8")]
+    pub caveats: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Alternative {

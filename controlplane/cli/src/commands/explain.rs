@@ -119,6 +119,7 @@ fn show(format: Format, answer: &ExplainResponse) -> Result<String, Failure> {
             "rule": (answer.rule_id != 0).then(|| format!("{:016x}", answer.rule_id)),
             "revision": answer.position.as_ref().map(|p| p.revision),
             "digest": answer.position.as_ref().map(|p| status::hex(&p.digest)),
+            "caveats": answer.caveats,
             "steps": steps(&answer.steps),
             "alternatives": answers::values(&answer.alternatives),
             "staged": answer.staged.as_ref().map(|staged| json!({
@@ -134,7 +135,11 @@ fn show(format: Format, answer: &ExplainResponse) -> Result<String, Failure> {
         Format::Json => output::json(&value()),
         Format::Name => Ok(format!("{}: {}\n", word(answer.verdict()), answer.reason)),
         Format::Table | Format::Wide => {
-            let mut text = format!("{}: {}\n\n", word(answer.verdict()), answer.reason);
+            let mut text = format!("{}: {}\n", word(answer.verdict()), answer.reason);
+            for caveat in &answer.caveats {
+                text += &format!("but {caveat}\n");
+            }
+            text += "\n";
             text += &way(&answer.steps, &answer.alternatives);
             if let Some(staged) = &answer.staged {
                 text += &format!(
@@ -309,6 +314,21 @@ mod tests {
         answer.alternatives[0].asked[0].assumed = true;
         let text = show(Format::Table, &answer).expect("text");
         assert!(text.contains("matches (as assumed)"), "{text}");
+    }
+
+    #[test]
+    fn doubts_stand_right_below_the_verdict() {
+        let answer = ExplainResponse {
+            verdict: Verdict::Accept.into(),
+            reason: "why".into(),
+            caveats: vec!["node `h1` is not connected".into()],
+            ..ExplainResponse::default()
+        };
+        let text = show(Format::Table, &answer).expect("text");
+        assert!(text.starts_with("allowed: why\nbut node `h1` is not connected\n\n"));
+        let json = show(Format::Json, &answer).expect("JSON");
+        let json: Value = serde_json::from_str(&json).expect("JSON");
+        assert_eq!(json["caveats"][0], "node `h1` is not connected");
     }
 
     #[test]

@@ -106,8 +106,10 @@ pub(super) struct Rig {
 
 impl Rig {
     pub(super) fn new(memory: Memory) -> Self {
+        let mut session = Session::new(EPOCH, Duration::ZERO);
+        session.recall(memory);
         Self {
-            session: Session::new(EPOCH, memory, Duration::ZERO),
+            session,
             now: Duration::ZERO,
             node: None,
             position: None,
@@ -186,13 +188,28 @@ impl Rig {
 
     /// Refuses, naming items; what was held stays.
     pub(super) fn refuse(&mut self, effects: Vec<Effect>, items: &[ItemId]) -> Vec<Effect> {
-        let before = self.node.clone();
-        let (to, _) = self.receive(effects);
-        self.node = before;
         let status = rpc::Status {
+            code: tonic::Code::InvalidArgument.into(),
             message: "the kernel said no".to_owned(),
             ..rpc::Status::default()
         };
+        self.nack(effects, status, items)
+    }
+
+    /// The machine fails at what is sent; what was held stays.
+    pub(super) fn fail(&mut self, effects: Vec<Effect>, code: tonic::Code) -> Vec<Effect> {
+        let status = rpc::Status {
+            code: code.into(),
+            message: "no space left on device".to_owned(),
+            ..rpc::Status::default()
+        };
+        self.nack(effects, status, &[])
+    }
+
+    fn nack(&mut self, effects: Vec<Effect>, status: rpc::Status, items: &[ItemId]) -> Vec<Effect> {
+        let before = self.node.clone();
+        let (to, _) = self.receive(effects);
+        self.node = before;
         self.say(FromNode::Nack(v1::Nack {
             rejected: Some((&to).into()),
             still_enforcing: self.position.as_ref().map(Into::into),

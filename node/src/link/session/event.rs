@@ -11,11 +11,21 @@ pub enum Event {
     /// The control plane said something.
     Message(v1::StreamViewResponse),
     /// The transaction handed on is decided.
-    Decided(Outcome),
+    Decided {
+        /// How.
+        outcome: Outcome,
+        /// What the kernel is known to enforce now.
+        enforced: Option<Position>,
+    },
     /// The inventory asked for.
     Inventory(v1::Inventory),
     /// The node sees something new.
-    Report(v1::NodeReport),
+    Report {
+        /// All but `enforced`.
+        report: v1::NodeReport,
+        /// What the kernel is known to enforce now.
+        enforced: Option<Position>,
+    },
     /// Time went by.
     Tick,
 }
@@ -33,6 +43,17 @@ pub enum Effect {
     MakeInventory,
     /// End the stream; policy stays.
     Close(Closed),
+}
+
+/// What a stream was good for, in growing order.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Life {
+    /// Nothing; a Welcome alone is nothing.
+    Brief,
+    /// It acknowledged a transaction, or held a complete view for [`super::GOOD_AFTER`].
+    Good,
+    /// It lasted for [`super::UNCONTESTED_AFTER`]: no other daemon with our identity is about.
+    Uncontested,
 }
 
 /// Why a session ends.

@@ -25,13 +25,11 @@ fn down(message: down::Message) -> Event {
 
 /// A session after `Welcome`, holding and enforcing `have`.
 fn welcome(have: Option<Position>) -> Session {
-    let (mut session, hello) = Session::begin(
+    let positions = Positions {
         have,
-        have,
-        v1::NodeReport::default(),
-        vec!["plugins".into()],
-        START,
-    );
+        enforced: have,
+    };
+    let (mut session, hello) = Session::begin(positions, Greeting::default(), START);
     let Some(up::Message::Hello(hello)) = hello.message else {
         panic!("a session begins with hello");
     };
@@ -87,6 +85,13 @@ fn transact(
     session.on_event(down(down::Message::Commit(commit)), START)
 }
 
+fn applied(to: Position) -> Event {
+    Event::Decided {
+        outcome: Outcome::Applied { micros: 7 },
+        enforced: Some(to),
+    }
+}
+
 fn sent(effects: &[Effect]) -> &up::Message {
     match effects {
         [
@@ -109,7 +114,7 @@ fn a_snapshot_is_handed_on_whole_and_acknowledged_once_applied() {
         ops: ops(),
     };
     assert_eq!(effects, vec![Effect::Apply(transaction)]);
-    let effects = session.on_event(Event::Decided(Outcome::Applied { micros: 7 }), START);
+    let effects = session.on_event(applied(to), START);
     let up::Message::Ack(ack) = sent(&effects) else {
         panic!("an ack");
     };
@@ -157,7 +162,11 @@ fn a_rejection_names_the_items_and_what_is_still_enforced() {
         items: vec![(ItemId::new(ItemKind::Policy, "gnp/a"), "why".into())],
         want_snapshot: false,
     };
-    let effects = session.on_event(Event::Decided(Outcome::Rejected(rejection)), START);
+    let rejected = Event::Decided {
+        outcome: Outcome::Rejected(rejection),
+        enforced: Some(held),
+    };
+    let effects = session.on_event(rejected, START);
     let up::Message::Nack(nack) = sent(&effects) else {
         panic!("a nack");
     };
@@ -255,7 +264,78 @@ fn pings_are_answered_while_a_transaction_is_applied() {
 
 #[test]
 fn no_welcome_in_time_ends_the_session() {
-    let (mut session, _) = Session::begin(None, None, v1::NodeReport::default(), vec![], START);
+    let (mut session, _) = Session::begin(Positions::default(), Greeting::default(), START);
     let effects = session.on_event(Event::Tick, WELCOME);
     assert!(matches!(effects[..], [Effect::Close(Closed::Silence(_))]));
+}
+
+fn reports(session: &mut Session, enforced: Option<Position>) -> Vec<Effect> {
+    let report = v1::NodeReport::default();
+    session.on_event(Event::Report { report, enforced }, START)
+}
+
+#[test]
+fn a_report_says_what_the_kernel_enforces_now() {
+    let held = at(4, 4);
+    let mut session = welcome(Some(held));
+    assert!(!session.owes(Some(&held)));
+    assert!(session.owes(None), "it was told that the view is enforced");
+    let effects = reports(&mut session, None);
+    let up::Message::Report(report) = sent(&effects) else {
+        panic!("a report");
+    };
+    assert_eq!(report.enforced, None);
+    assert!(!session.owes(None));
+    assert!(session.owes(Some(&held)));
+    let effects = reports(&mut session, Some(held));
+    let up::Message::Report(report) = sent(&effects) else {
+        panic!("a report");
+    };
+    assert_eq!(report.enforced, Some((&held).into()));
+}
+
+#[test]
+fn an_ack_under_way_needs_no_report_beside_it_and_what_is_lost_meanwhile_does() {
+    let (held, to) = (at(4, 4), at(5, 5));
+    let mut session = welcome(Some(held));
+    transact(&mut session, v1::TransactionKind::Delta, Some(held), to);
+    assert!(!session.owes(Some(&held)) && !session.owes(Some(&to)));
+    assert!(session.owes(None));
+    session.on_event(applied(to), START);
+    assert!(!session.owes(Some(&to)));
+    assert!(session.owes(None) && session.owes(Some(&held)));
+}
+
+#[test]
+fn a_nack_does_not_claim_what_the_kernel_is_not_known_to_enforce() {
+    let (held, to) = (at(4, 4), at(5, 5));
+    let mut session = welcome(Some(held));
+    transact(&mut session, v1::TransactionKind::Delta, Some(held), to);
+    let rejected = Event::Decided {
+        outcome: Outcome::Rejected(Rejection::internal("no memory")),
+        enforced: None,
+    };
+    let effects = session.on_event(rejected, START);
+    let up::Message::Nack(nack) = sent(&effects) else {
+        panic!("a nack");
+    };
+    assert_eq!(nack.still_enforcing, None);
+    assert!(!session.owes(None));
+}
+
+#[test]
+fn only_an_ack_or_half_a_minute_with_a_view_makes_a_stream_good() {
+    let second = Duration::from_secs;
+    let (empty, holding) = (welcome(None), welcome(Some(at(4, 4))));
+    assert_eq!(holding.life(second(29)), Life::Brief);
+    assert_eq!(holding.life(second(30)), Life::Good);
+    assert_eq!(empty.life(second(30)), Life::Brief, "it has no view");
+    assert_eq!(empty.life(second(600)), Life::Uncontested);
+    let mut session = welcome(None);
+    transact(&mut session, v1::TransactionKind::Snapshot, None, at(5, 5));
+    assert_eq!(session.life(second(0)), Life::Brief);
+    session.on_event(applied(at(5, 5)), START);
+    assert_eq!(session.life(second(0)), Life::Good);
+    let (greeting, _) = Session::begin(Positions::default(), Greeting::default(), START);
+    assert_eq!(greeting.life(second(600)), Life::Brief, "never welcome");
 }
