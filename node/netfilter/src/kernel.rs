@@ -81,6 +81,11 @@ pub(crate) mod load {
     pub(crate) const META_L4PROTO: u32 = 16;
     pub(crate) const CT_STATE: u32 = 0;
     pub(crate) const CT_STATUS: u32 = 2;
+    pub(crate) const CT_PROTO_DST: u32 = 12;
+    pub(crate) const CT_DST_IP: u32 = 20;
+    pub(crate) const CT_DST_IP6: u32 = 22;
+    /// `IP_CT_DIR_ORIGINAL`.
+    pub(crate) const CT_ORIGINAL: u8 = 0;
     /// `IPS_CONFIRMED`.
     pub(crate) const STATUS_CONFIRMED: u32 = 8;
     /// `IPS_DST_NAT`.

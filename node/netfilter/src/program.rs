@@ -38,6 +38,11 @@ pub(crate) enum Instruction {
         key: u32,
         to: Slot,
     },
+    /// Of the flow as its first packet was sent.
+    CtOriginal {
+        key: u32,
+        to: Slot,
+    },
     Payload {
         base: u32,
         offset: u32,

@@ -90,6 +90,8 @@ pub struct Judgement {
     pub trace: Vec<Step>,
     /// The packet's mark in the end.
     pub mark: u32,
+    /// What someone else last made of it, if anyone writes it.
+    pub written: u32,
 }
 
 /// What the kernel does with a packet.
@@ -203,6 +205,7 @@ impl<'a> Journey<'a> {
         Judgement {
             verdict,
             mark: self.facts.mark,
+            written: self.facts.left,
             trace: self.trace,
         }
     }
@@ -284,7 +287,7 @@ impl<'a> Journey<'a> {
                     continue;
                 }
                 (Expression::Notrack, _) => {
-                    self.facts.notrack = true;
+                    self.facts.untrack();
                     continue;
                 }
                 (Expression::Foreign(what), _) => {

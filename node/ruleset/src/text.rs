@@ -306,6 +306,8 @@ const fn address(family: Family, end: End) -> &'static str {
         (Family::V4, End::Destination) => "ip daddr",
         (Family::V6, End::Source) => "ip6 saddr",
         (Family::V6, End::Destination) => "ip6 daddr",
+        (Family::V4, End::Original) => "ct original ip daddr",
+        (Family::V6, End::Original) => "ct original ip6 daddr",
     }
 }
 
@@ -313,6 +315,7 @@ const fn port(end: End) -> &'static str {
     match end {
         End::Source => "th sport",
         End::Destination => "th dport",
+        End::Original => "ct original proto-dst",
     }
 }
 

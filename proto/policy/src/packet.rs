@@ -105,6 +105,19 @@ pub enum Way {
     },
 }
 
+impl Way {
+    /// Whether it came in through `lo`: a process of this host sent it, and what tracks and translates has seen it before.
+    pub fn is_loopback(&self) -> bool {
+        match self {
+            Self::In { interface }
+            | Self::Forward {
+                from: interface, ..
+            } => interface.as_str() == "lo",
+            Self::Out { .. } => false,
+        }
+    }
+}
+
 /// One packet. Source and destination are of one family.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Packet {

@@ -169,19 +169,26 @@ impl Walk<'_> {
         }
     }
 
-    /// An untracked or pre-DNAT list: sees the packet as it was before translation; an allow marks it.
+    /// An untracked or pre-DNAT list: sees the packet as it was before translation; an allow marks it. What comes through
+    /// `lo` was tracked and translated on its way out.
     fn before(&mut self, stage: Stage, endpoint: &Endpoint, way: Direction, list: List) -> Step {
         let oracle = self.oracle;
         if !oracle.has_policy(endpoint, way, list) {
             return Ok(());
         }
-        let packet = self.packet.untranslated();
+        let looped =
+            matches!(&self.packet.way, Way::In(from) | Way::Forward(from, _) if from == "lo");
+        let packet = if looped {
+            self.packet.clone()
+        } else {
+            self.packet.untranslated()
+        };
         match oracle.list(endpoint, way, list, &packet, &mut self.looks) {
             Said::Deny(reason) => self.deny(stage, reason),
             Said::Accept(reason) | Said::Nothing(reason) => self.accept(stage, reason),
             Said::Allow(reason) => {
                 self.is_marked = true;
-                if list == List::Untracked {
+                if list == List::Untracked && !looped {
                     self.impossible = self.packet.translated.is_some();
                     self.packet = packet;
                     self.packet.tracking = Tracking::Untracked;

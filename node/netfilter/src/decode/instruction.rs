@@ -76,11 +76,10 @@ fn meta(data: Attributes<'_>) -> Option<Instruction> {
 
 fn ct(data: Attributes<'_>) -> Option<Instruction> {
     let [_, to, key, direction, from] = data.table::<5>();
+    let (key, to) = (be32(key?)?, slot(to?)?);
     match (direction, from) {
-        (None, None) => Some(Instruction::Ct {
-            key: be32(key?)?,
-            to: slot(to?)?,
-        }),
+        (None, None) => Some(Instruction::Ct { key, to }),
+        (Some([load::CT_ORIGINAL]), None) => Some(Instruction::CtOriginal { key, to }),
         _ => None,
     }
 }

@@ -130,6 +130,10 @@ fn build(instruction: &Instruction, form: QueueForm) -> Builder {
         Instruction::Ct { key, to } => Builder::new(c"ct")
             .u32(sys::NFTNL_EXPR_CT_KEY, *key)
             .u32(sys::NFTNL_EXPR_CT_DREG, register(*to)),
+        Instruction::CtOriginal { key, to } => Builder::new(c"ct")
+            .u32(sys::NFTNL_EXPR_CT_KEY, *key)
+            .u32(sys::NFTNL_EXPR_CT_DREG, register(*to))
+            .u8(sys::NFTNL_EXPR_CT_DIR, load::CT_ORIGINAL),
         Instruction::Payload {
             base,
             offset,

@@ -1,16 +1,18 @@
 //! Expressions of the IR to instructions.
 
-use super::{Code, Instruction, Log, QUEUE, SNAP, Slot, verdict};
+use super::{Code, Instruction, Log, QUEUE, SNAP, verdict};
 use crate::{error::Unfit, kernel::load};
 use ipnet::IpNet;
 use palisade_policy::{
     ids::IfName,
     rule::{Family, PortRange},
 };
-use palisade_ruleset::ir::{
-    ChainName, End, Expression, IcmpTest, Key, LogTo, Side, State, Verdict,
-};
+use palisade_ruleset::ir::{ChainName, End, Expression, IcmpTest, LogTo, State, Verdict};
 use std::{ffi::CString, net::IpAddr};
+
+mod key;
+
+use key::{address, interface, load_key, port};
 
 /// The instructions of one expression, at the end of a program.
 pub(crate) fn emit(expression: &Expression, program: &mut Vec<Instruction>) -> Result<(), Unfit> {
@@ -156,19 +158,19 @@ pub(crate) fn padded(name: &IfName) -> Result<[u8; 16], Unfit> {
 fn net_test(end: End, net: &IpNet, not: bool, program: &mut Vec<Instruction>) {
     let whole = octets(net.network());
     let bytes = usize::from(net.prefix_len() / 8);
-    // As nft does: whole bytes are a shorter load, anything else is masked.
-    let masked = bytes == 0 || !net.prefix_len().is_multiple_of(8);
+    // As nft does: whole bytes of a header are a shorter load, anything else is masked.
+    let cut = bytes == 0 || !net.prefix_len().is_multiple_of(8);
+    let masked = cut || (end == End::Original && bytes < whole.len());
     let data = if masked {
         whole.as_slice()
     } else {
         whole.get(..bytes).unwrap_or(&whole)
     };
-    program.push(Instruction::Payload {
-        base: load::NETWORK,
-        offset: address_offset(family(net), end),
-        length: u32::try_from(data.len()).unwrap_or(u32::MAX),
-        to: 0,
-    });
+    let mut load = address(family(net), end, 0);
+    if let Instruction::Payload { length, .. } = &mut load {
+        *length = u32::try_from(data.len()).unwrap_or(u32::MAX);
+    }
+    program.push(load);
     if masked {
         let mask = octets(net.netmask());
         program.push(bitwise(&mask, &vec![0; mask.len()]));
@@ -229,88 +231,6 @@ fn icmp_test(test: &IcmpTest, program: &mut Vec<Instruction>) {
     }
 }
 
-/// Loads a key into the registers from 0, each field at a multiple of four bytes.
-fn load_key(key: Key, program: &mut Vec<Instruction>) {
-    let meta = |key, to| Instruction::Meta { key, to };
-    match key {
-        Key::Interface(side) => program.push(meta(interface(side), 0)),
-        Key::Address(family, end) => program.push(address(family, end, 0)),
-        Key::Family => program.push(meta(load::META_NFPROTO, 0)),
-        Key::Protocol => program.push(meta(load::META_L4PROTO, 0)),
-        Key::Port(end) => program.push(port(end, 0)),
-        Key::ProtocolPort(end) => {
-            program.extend([meta(load::META_L4PROTO, 0), port(end, 1)]);
-        }
-        Key::AddressProtocolPort(family, end) => {
-            let next = address_length(family) / 4;
-            program.extend([
-                address(family, end, 0),
-                meta(load::META_L4PROTO, next),
-                port(end, next + 1),
-            ]);
-        }
-        Key::InterfaceAddress(side, family, end) => {
-            program.extend([meta(interface(side), 0), address(family, end, 4)]);
-        }
-        Key::Flow(family) => {
-            let next = address_length(family) / 4;
-            program.extend([
-                address(family, End::Source, 0),
-                address(family, End::Destination, next),
-                meta(load::META_L4PROTO, 2 * next),
-                port(End::Destination, 2 * next + 1),
-            ]);
-        }
-        Key::Socket(family) => {
-            let next = address_length(family) / 4;
-            program.extend([
-                address(family, End::Source, 0),
-                address(family, End::Destination, next),
-                meta(load::META_L4PROTO, 2 * next),
-                port(End::Source, 2 * next + 1),
-                port(End::Destination, 2 * next + 2),
-            ]);
-        }
-    }
-}
-
-fn address(family: Family, end: End, to: Slot) -> Instruction {
-    Instruction::Payload {
-        base: load::NETWORK,
-        offset: address_offset(family, end),
-        length: address_length(family),
-        to,
-    }
-}
-
-fn port(end: End, to: Slot) -> Instruction {
-    Instruction::Payload {
-        base: load::TRANSPORT,
-        offset: match end {
-            End::Source => 0,
-            End::Destination => 2,
-        },
-        length: 2,
-        to,
-    }
-}
-
-const fn address_offset(family: Family, end: End) -> u32 {
-    match (family, end) {
-        (Family::V4, End::Source) => 12,
-        (Family::V4, End::Destination) => 16,
-        (Family::V6, End::Source) => 8,
-        (Family::V6, End::Destination) => 24,
-    }
-}
-
-const fn address_length(family: Family) -> u32 {
-    match family {
-        Family::V4 => 4,
-        Family::V6 => 16,
-    }
-}
-
 const fn family(net: &IpNet) -> Family {
     match net {
         IpNet::V4(_) => Family::V4,
@@ -331,13 +251,6 @@ pub(crate) const fn nfproto(family: Family) -> u8 {
     match family {
         Family::V4 => load::NFPROTO_IPV4,
         Family::V6 => load::NFPROTO_IPV6,
-    }
-}
-
-const fn interface(side: Side) -> u32 {
-    match side {
-        Side::In => load::META_IIFNAME,
-        Side::Out => load::META_OIFNAME,
     }
 }
 

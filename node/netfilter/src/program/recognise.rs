@@ -7,8 +7,12 @@ use palisade_policy::{
     ids::IfName,
     rule::{Family, PortRange, Protocol},
 };
-use palisade_ruleset::ir::{End, Expression, IcmpTest, Key, LogTo, SetName, Side, State};
+use palisade_ruleset::ir::{Expression, IcmpTest, LogTo, SetName, State};
 use std::ffi::CStr;
+
+mod key;
+
+use key::{address_end, key, port_end, side};
 
 /// The expressions of a program. Each is what emits exactly the instructions it was recognised from.
 pub(crate) fn recognise(program: &[Instruction]) -> Vec<Expression> {
@@ -56,7 +60,14 @@ fn first(program: &[Instruction]) -> Option<(Expression, usize)> {
             },
             ..,
         ] => transport(program),
-        [Payload { offset, .. }, ..] => net(*offset, program),
+        [
+            Instruction::CtOriginal {
+                key: load::CT_PROTO_DST,
+                ..
+            },
+            ..,
+        ] => transport(program),
+        [Payload { .. } | Instruction::CtOriginal { .. }, ..] => net(program),
         [instruction, ..] => Some((alone(instruction)?, 1)),
         [] => None,
     }
@@ -137,10 +148,10 @@ fn transport(program: &[Instruction]) -> Option<(Expression, usize)> {
         })
     };
     let not = |operator: &u32| *operator == load::NOT_EQUAL;
-    let port = |offset: &u32, low: &[u8], high: &[u8], not| {
+    let port = |load: &Instruction, low: &[u8], high: &[u8], not| {
         let number = |bytes: &[u8]| bytes.try_into().ok().map(u16::from_be_bytes);
         Some(Expression::Port {
-            end: port_end(*offset)?,
+            end: port_end(load)?,
             range: PortRange::new(number(low)?, number(high)?)?,
             not,
         })
@@ -174,11 +185,11 @@ fn transport(program: &[Instruction]) -> Option<(Expression, usize)> {
                 _ => Some((icmp(icmp_type, None, not(operator)), 2)),
             }
         }
-        [Payload { offset, .. }, Compare { operator, data, .. }, ..] => {
-            Some((port(offset, data, data, not(operator))?, 2))
+        [load, Compare { operator, data, .. }, ..] => {
+            Some((port(load, data, data, not(operator))?, 2))
         }
         [
-            Payload { offset, .. },
+            load,
             Range {
                 operator,
                 low,
@@ -186,12 +197,12 @@ fn transport(program: &[Instruction]) -> Option<(Expression, usize)> {
                 ..
             },
             ..,
-        ] => Some((port(offset, low, high, not(operator))?, 2)),
+        ] => Some((port(load, low, high, not(operator))?, 2)),
         _ => None,
     }
 }
 
-fn net(offset: u32, program: &[Instruction]) -> Option<(Expression, usize)> {
+fn net(program: &[Instruction]) -> Option<(Expression, usize)> {
     use Instruction::{Bitwise, Compare};
     let (prefix, operator, data, length) = match program {
         [_, Compare { operator, data, .. }, ..] => (data.len().checked_mul(8)?, operator, data, 2),
@@ -202,7 +213,7 @@ fn net(offset: u32, program: &[Instruction]) -> Option<(Expression, usize)> {
         _ => return None,
     };
     let prefix = u8::try_from(prefix).ok()?;
-    let (family, end) = address_end(offset)?;
+    let (family, end) = address_end(program.first()?)?;
     let net = match family {
         Family::V4 => IpNet::V4(Ipv4Net::new(<[u8; 4]>::into(filled(data)?), prefix).ok()?),
         Family::V6 => IpNet::V6(Ipv6Net::new(<[u8; 16]>::into(filled(data)?), prefix).ok()?),
@@ -240,65 +251,6 @@ fn lookup(program: &[Instruction]) -> Option<(Expression, usize)> {
     Some((expression, loads + 1))
 }
 
-fn key(loads: &[Instruction]) -> Option<Key> {
-    use Instruction::{Meta, Payload};
-    Some(match loads {
-        [
-            Meta {
-                key: load::META_NFPROTO,
-                ..
-            },
-        ] => Key::Family,
-        [
-            Meta {
-                key: load::META_L4PROTO,
-                ..
-            },
-        ] => Key::Protocol,
-        [Meta { key, .. }] => Key::Interface(side(*key)?),
-        [
-            Payload {
-                base: load::NETWORK,
-                offset,
-                ..
-            },
-        ] => {
-            let (family, end) = address_end(*offset)?;
-            Key::Address(family, end)
-        }
-        [Payload { offset, .. }] => Key::Port(port_end(*offset)?),
-        [
-            Meta {
-                key: load::META_L4PROTO,
-                ..
-            },
-            Payload { offset, .. },
-        ] => Key::ProtocolPort(port_end(*offset)?),
-        [Meta { key, .. }, Payload { offset, .. }] => {
-            let (family, end) = address_end(*offset)?;
-            Key::InterfaceAddress(side(*key)?, family, end)
-        }
-        [Payload { offset, .. }, Meta { .. }, Payload { .. }] => {
-            let (family, end) = address_end(*offset)?;
-            Key::AddressProtocolPort(family, end)
-        }
-        [
-            Payload { offset, .. },
-            Payload { .. },
-            Meta { .. },
-            Payload { .. },
-        ] => Key::Flow(address_end(*offset)?.0),
-        [
-            Payload { offset, .. },
-            Payload { .. },
-            Meta { .. },
-            Payload { .. },
-            Payload { .. },
-        ] => Key::Socket(address_end(*offset)?.0),
-        _ => return None,
-    })
-}
-
 fn alone(instruction: &Instruction) -> Option<Expression> {
     Some(match instruction {
         Instruction::Immediate(code) => Expression::Verdict(code.verdict()?),
@@ -327,30 +279,4 @@ fn alone(instruction: &Instruction) -> Option<Expression> {
         },
         _ => return None,
     })
-}
-
-const fn side(key: u32) -> Option<Side> {
-    match key {
-        load::META_IIFNAME => Some(Side::In),
-        load::META_OIFNAME => Some(Side::Out),
-        _ => None,
-    }
-}
-
-const fn port_end(offset: u32) -> Option<End> {
-    match offset {
-        0 => Some(End::Source),
-        2 => Some(End::Destination),
-        _ => None,
-    }
-}
-
-const fn address_end(offset: u32) -> Option<(Family, End)> {
-    match offset {
-        8 => Some((Family::V6, End::Source)),
-        12 => Some((Family::V4, End::Source)),
-        16 => Some((Family::V4, End::Destination)),
-        24 => Some((Family::V6, End::Destination)),
-        _ => None,
-    }
 }

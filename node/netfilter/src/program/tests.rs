@@ -16,7 +16,11 @@ fn family() -> impl Strategy<Value = Family> {
 }
 
 fn end() -> impl Strategy<Value = End> {
-    prop_oneof![Just(End::Source), Just(End::Destination)]
+    prop_oneof![
+        Just(End::Source),
+        Just(End::Destination),
+        Just(End::Original)
+    ]
 }
 
 fn side() -> impl Strategy<Value = Side> {

@@ -109,6 +109,16 @@ fn dispatch() -> Vec<Rule> {
                 map: SetName::new("ranges"),
             },
         ]),
+        Rule::new(vec![
+            Expression::Protocol {
+                protocol: Protocol::UDP,
+                not: false,
+            },
+            Expression::VerdictMap {
+                key: Key::Port(End::Original),
+                map: SetName::new("ranges"),
+            },
+        ]),
         map(Key::Protocol, "protocols"),
         Rule::new(vec![Expression::Verdict(Verdict::Jump(chain_name(
             "tests",
@@ -154,20 +164,28 @@ fn tests() -> Vec<Rule> {
         let name = name("eth0");
         test(2, vec![Expression::Interface { side, name, not }]);
         for net in ["10.1.2.3/32", "10.0.0.0/8", "10.16.0.0/12", "0.0.0.0/0"] {
-            let end = if not { End::Source } else { End::Destination };
             let net = net.parse().expect("a net");
-            let family = Expression::Family(Family::V4);
-            test(3, vec![family, Expression::Net { end, net, not }]);
+            for end in [
+                if not { End::Source } else { End::Destination },
+                End::Original,
+            ] {
+                let family = Expression::Family(Family::V4);
+                test(3, vec![family, Expression::Net { end, net, not }]);
+            }
         }
         for net in ["2001:db8::1/128", "2001:db8::/32", "fe80::/10", "::/0"] {
-            let end = if not { End::Source } else { End::Destination };
             let net = net.parse().expect("a net");
-            let family = Expression::Family(Family::V6);
-            test(4, vec![family, Expression::Net { end, net, not }]);
+            for end in [
+                if not { End::Source } else { End::Destination },
+                End::Original,
+            ] {
+                let family = Expression::Family(Family::V6);
+                test(4, vec![family, Expression::Net { end, net, not }]);
+            }
         }
         for (first, last) in [(80, 80), (80, 90), (0, 65535)] {
             let range = PortRange::new(first, last).expect("in order");
-            for end in [End::Source, End::Destination] {
+            for end in [End::Source, End::Destination, End::Original] {
                 let tcp = Expression::Protocol {
                     protocol: Protocol::TCP,
                     not: false,
@@ -223,7 +241,7 @@ fn lookups() -> Vec<Rule> {
         }]
     };
     let mut rules = Vec::new();
-    for end in [End::Source, End::Destination] {
+    for end in [End::Source, End::Destination, End::Original] {
         for not in [false, true] {
             rules.extend([
                 lookup(Key::Address(Family::V4, end), "hosts4", not, v4()),

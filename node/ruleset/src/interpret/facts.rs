@@ -32,6 +32,8 @@ pub struct Given {
     pub opaque: Opaque,
     /// The packet's mark when it comes.
     pub mark: u32,
+    /// What someone else makes of the mark in front of each base chain, one after the other. Absent: nobody writes it.
+    pub written: Option<u32>,
     /// Where a packet of a local process would have left, had its destination not been translated: until after the hook
     /// `output` the kernel knows no better. Absent: where it leaves.
     pub routed: Option<IfName>,
@@ -44,6 +46,7 @@ impl Default for Given {
         Self {
             opaque: Opaque::Absent,
             mark: 0,
+            written: None,
             routed: None,
             daemon: None,
         }
@@ -64,7 +67,13 @@ pub(super) struct Facts {
     pub(super) state: State,
     /// Absent: no entry.
     pub(super) dnat: Option<bool>,
+    /// The destination of the entry; absent: no entry.
+    original: Option<(IpAddr, Option<u16>)>,
     pub(super) mark: u32,
+    /// Someone else writes the mark in front of each base chain: what next.
+    written: Option<u32>,
+    /// What it last was.
+    pub(super) left: u32,
     /// Kept out of connection tracking, and so of translation.
     pub(super) notrack: bool,
     daemon: Option<Arc<Asking>>,
@@ -101,7 +110,10 @@ impl Facts {
             icmp: packet.icmp,
             state: State::Invalid,
             dnat: None,
+            original: None,
             mark: given.mark,
+            written: given.written,
+            left: given.mark,
             notrack: false,
             daemon: given.daemon.clone(),
             answers: packet.answers.clone(),
@@ -111,9 +123,17 @@ impl Facts {
         }
     }
 
-    /// What changes from base chain to base chain. The mark stays.
+    /// What changes from base chain to base chain. The mark stays, unless someone else writes it.
     pub(super) fn enter(&mut self, packet: &Packet, base: Base) {
+        if let Some(written) = self.written {
+            (self.mark, self.left) = (written, written);
+            // All bits of it differ from time to time, in an order of their own.
+            self.written = Some(!written.rotate_left(7));
+        }
         let early = matches!(base.hook, Hook::Prerouting | Hook::Output);
+        // What comes in through `lo` was tracked and translated on its way out.
+        let looped = packet.way.is_loopback();
+        let early = early && !looped;
         let tracked = !(early && base.priority < CONNTRACK);
         let original = self.notrack || early && base.priority < DESTINATION_NAT;
         self.state = match packet.ct {
@@ -128,6 +148,10 @@ impl Facts {
         let has_entry =
             tracked && !self.notrack && !matches!(packet.ct, CtState::Invalid | CtState::Untracked);
         self.dnat = has_entry.then_some(packet.original_destination.is_some());
+        let sent_to = packet.original_destination;
+        let sent_to = sent_to.map(|(address, port)| (address, port.or(packet.destination_port)));
+        let sent_to = sent_to.unwrap_or((packet.destination, packet.destination_port));
+        self.original = has_entry.then_some(sent_to);
         if let Way::Out { interface } = &packet.way {
             let routed = self.routed.as_ref().filter(|_| base.hook == Hook::Output);
             let routed = routed.filter(|_| packet.original_destination.is_some());
@@ -180,16 +204,23 @@ impl Facts {
         let address = match end {
             End::Source => self.source,
             End::Destination => self.destination,
+            End::Original => self.original?.0,
         };
         (family == self.family()).then_some(address)
     }
 
     /// `None`: not there to load.
-    pub(super) const fn port(&self, end: End) -> Option<u16> {
+    pub(super) fn port(&self, end: End) -> Option<u16> {
         match end {
             End::Source => self.source_port,
             End::Destination => self.destination_port,
+            End::Original => self.original?.1,
         }
+    }
+
+    /// Takes the packet out of connection tracking, unless it has an entry.
+    pub(super) fn untrack(&mut self) {
+        self.notrack |= self.dnat.is_none();
     }
 
     /// What a lookup loads; `None`: it cannot, which ends the rule.

@@ -19,6 +19,9 @@ pub enum End {
     Source,
     /// Destination.
     Destination,
+    /// Destination before translation, as the packet's entry in connection tracking remembers it: `ct original`. What has
+    /// no entry has none.
+    Original,
 }
 
 /// Connection tracking states; tests are positive and a packet has exactly one.
@@ -70,8 +73,10 @@ pub enum Key {
     /// `th sport`, `th dport`: `Port`. A test of the protocol stands before it.
     Port(End),
     /// `meta l4proto . th dport`: `ProtocolPort`. Safe on any protocol.
+    /// Of the original destination nft does not read what it lists.
     ProtocolPort(End),
-    /// `ip daddr . meta l4proto . th dport`: `Address4ProtocolPort`, or 6.
+    /// `ip daddr . meta l4proto . th dport`: `Address4ProtocolPort`, or 6. Of the original destination nft does not read
+    /// what it lists.
     AddressProtocolPort(Family, End),
     /// `iifname . ip saddr`: `InterfaceAddress4`, or 6.
     InterfaceAddress(Side, Family, End),

@@ -65,6 +65,7 @@ pub(crate) fn givens(ruleset: &Ruleset, mark: u32, routed: &IfName) -> [Given; 2
     let given = |opaque, mark| Given {
         opaque,
         mark,
+        written: None,
         routed: (!untracked).then(|| routed.clone()),
         daemon: None,
     };

@@ -42,8 +42,12 @@ pub(super) fn judge(evaluator: &Evaluator<'_>, packet: &Packet) -> Judgement {
     journey.end(go)
 }
 
+/// What comes in through `lo` was translated before it came.
 fn before_translation(packet: &Packet) -> Packet {
     let mut original = packet.clone();
+    if packet.way.is_loopback() {
+        return original;
+    }
     if let Some((address, port)) = packet.original_destination {
         original.destination = address;
         original.destination_port = port.or(packet.destination_port);
@@ -146,7 +150,7 @@ impl<'a> Journey<'a> {
     fn untracked(&mut self, stage: Stage, interface: &IfName, direction: Direction) -> Go {
         let endpoint = self.evaluator.resolution.hosts.get(interface);
         self.early(stage, endpoint, PolicyList::Untracked, direction)?;
-        if self.accepted {
+        if self.accepted && !self.packet.way.is_loopback() {
             self.original.ct = CtState::Untracked;
             self.packet = self.original.clone();
         }
