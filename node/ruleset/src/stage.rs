@@ -156,6 +156,8 @@ pub(crate) enum When {
     RawIn,
     /// With workload endpoints.
     Workloads,
+    /// Without any.
+    NoWorkloads,
 }
 
 impl InUse {
@@ -172,6 +174,7 @@ impl InUse {
             When::CleansOut => self.untracked_out || self.asks_out,
             When::RawIn => marks_in || self.asks_in || self.workloads,
             When::Workloads => self.workloads,
+            When::NoWorkloads => !self.workloads,
         }
     }
 }
@@ -202,6 +205,8 @@ pub(crate) enum Step {
     Established,
     /// What comes from workloads is judged by a chain of its own.
     WorkloadToHost,
+    /// What comes from workload interfaces without endpoint is denied, replies too.
+    UnknownWorkloads(Dispatch),
     /// What untracked or pre-DNAT policy allowed is accepted.
     Marked,
     /// The same where nobody asks later: the bit is cleared, so that routing does not see it again.
@@ -248,8 +253,10 @@ pub(crate) const STAGES: [Stage; 10] = [
         base: at(Hook::Input, -5),
         stands: When::Always,
         steps: &[
+            // Where workloads are, what an unknown one sends never comes here.
+            (When::NoWorkloads, Step::WorkloadToHost),
             (When::Always, Step::Established),
-            (When::Always, Step::WorkloadToHost),
+            (When::Workloads, Step::WorkloadToHost),
             (When::MarksIn, Step::MarkedLast),
             (When::Always, Step::Classes(Dispatch::INPUT)),
         ],
@@ -272,6 +279,10 @@ pub(crate) const STAGES: [Stage; 10] = [
         base: at(Hook::Forward, -7),
         stands: When::Always,
         steps: &[
+            (
+                When::NoWorkloads,
+                Step::UnknownWorkloads(Dispatch::WORKLOAD_FROM),
+            ),
             (When::Always, Step::Established),
             (When::Always, Step::Classes(Dispatch::WORKLOAD_FROM)),
         ],

@@ -219,12 +219,19 @@ impl Oracle {
         self.known.endpoints.iter().filter(mine)
     }
 
-    /// The workload behind an interface. One that would spoof where nobody may is missing (§1.8).
+    /// The workload behind an interface.
     pub(super) fn workload(&self, interface: &str) -> Option<&Endpoint> {
-        let node = &self.machine.node;
-        let mine = |ep: &&Endpoint| !ep.is_host && ep.node == *node && ep.interface == interface;
-        let there = |ep: &&Endpoint| ep.spoofs.is_empty() || self.settings.source_spoofing;
-        let all = self.known.endpoints.iter().filter(mine).filter(there);
+        let all = self.workloads().filter(|ep| ep.interface == interface);
         all.min_by_key(|ep| &ep.order)
+    }
+
+    /// Workloads of this node. One that would spoof where nobody may is missing (§1.8).
+    pub(super) fn workloads(&self) -> impl Iterator<Item = &Endpoint> {
+        let node = &self.machine.node;
+        let mine = move |ep: &&Endpoint| !ep.is_host && ep.node == *node;
+        let there = |ep: &&Endpoint| ep.spoofs.is_empty() || self.settings.source_spoofing;
+        let named = |ep: &&Endpoint| self.settings.is_workload(&ep.interface);
+        let all = self.known.endpoints.iter();
+        all.filter(mine).filter(there).filter(named)
     }
 }

@@ -90,7 +90,7 @@ impl Walk<'_> {
 
     fn input(&mut self, interface: &str) -> Step {
         let oracle = self.oracle;
-        if self.is_established() {
+        if self.is_established() && !self.is_of_no_workload(interface) {
             return self.accept(Stage::Input, Reason::Established);
         }
         if oracle.settings.is_workload(interface) {
@@ -121,7 +121,11 @@ impl Walk<'_> {
     fn forward(&mut self, from: &str, to: &str) -> Step {
         let oracle = self.oracle;
         if self.is_established() {
-            return self.accept(Stage::ForwardHostIn, Reason::Established);
+            self.accept(Stage::ForwardHostIn, Reason::Established)?;
+            if self.is_of_no_workload(from) {
+                return self.deny(Stage::ForwardWorkloadFrom, Reason::UnknownWorkload);
+            }
+            return Ok(());
         }
         if self.is_marked {
             self.accept(Stage::ForwardHostIn, Reason::AllowedBefore)?;
@@ -250,6 +254,13 @@ impl Walk<'_> {
             Some(endpoint) if endpoint.spoofs.iter().any(|n| n.contains(&packet.source)) => Ok(()),
             Some(_) => self.deny(Stage::UntrackedIn, Reason::Spoofed),
         }
+    }
+
+    /// "WEP dispatch: verdict map ifname -> goto chain; then drop Unknown interface" (§6.2): of an unknown interface not even
+    /// replies pass. Where there are workloads the check of sources sees to that.
+    fn is_of_no_workload(&self, interface: &str) -> bool {
+        let oracle = self.oracle;
+        oracle.settings.is_workload(interface) && oracle.workloads().next().is_none()
     }
 
     fn is_workload_discovery(&self) -> bool {

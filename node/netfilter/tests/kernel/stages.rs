@@ -22,6 +22,7 @@ use view::{Open, endpoint, enforce, nothing, to_host};
 
 mod asking;
 mod network;
+mod replies;
 mod view;
 
 const HOST: &str = "10.65.0.1";

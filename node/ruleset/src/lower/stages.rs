@@ -91,6 +91,7 @@ impl Lowering<'_> {
                 vec![rule([Expression::CtState(states), accept])]
             }
             Step::WorkloadToHost => self.workload_to_host(),
+            Step::UnknownWorkloads(dispatch) => self.unknown_workloads(dispatch),
             Step::Marked => vec![rule([mark, accept])],
             Step::MarkedLast => vec![rule([mark, clear, accept])],
             Step::Local => vec![rule([Expression::NotLocal, accept])],

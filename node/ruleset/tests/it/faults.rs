@@ -162,11 +162,14 @@ fn verdict(ruleset: &Ruleset, packet: &Packet, given: &Given) -> Judged {
 
 /// Policy and ruleset say `right` of the packet; with the fault the ruleset says something else.
 fn tells(fault: Fault, packet: &Packet, given: &Given, right: Judged) {
-    let view = world();
+    tells_in(&world(), fault, packet, given, right);
+}
+
+fn tells_in(view: &View, fault: Fault, packet: &Packet, given: &Given, right: Judged) {
     let environment = worlds::environment();
-    let said = Evaluator::new(&view, &environment).judge(packet);
+    let said = Evaluator::new(view, &environment).judge(packet);
     assert_eq!(said.verdict, right, "{said:#?}");
-    let ruleset = ruleset(&view);
+    let ruleset = ruleset(view);
     assert_eq!(verdict(&ruleset, packet, given), right);
     assert_ne!(verdict(&fault.put_into(&ruleset), packet, given), right);
 }
@@ -218,6 +221,32 @@ fn an_untracked_allow_on_the_way_out_of_loopback_does_not_open_the_way_in() {
         };
         assert_eq!(verdict(ruleset, &arriving("lo", 8055), &given), expected);
     }
+}
+
+#[test]
+fn replies_of_workload_interfaces_are_denied_where_no_workload_is() {
+    let mut view = world();
+    view.endpoints.remove(&"wep/a".into());
+    for way in [
+        Way::In {
+            interface: "cali9".into(),
+        },
+        Way::Forward {
+            from: "cali9".into(),
+            to: "eth9".into(),
+        },
+    ] {
+        let mut packet = new_tcp(way, 40_000);
+        packet.ct = CtState::Established;
+        let fault = Fault::RepliesOfUnknownWorkloads;
+        tells_in(&view, fault, &packet, &Given::default(), Judged::Drop);
+    }
+    let mut packet = arriving("eth0", 40_000);
+    packet.ct = CtState::Established;
+    assert_eq!(
+        verdict(&ruleset(&view), &packet, &Given::default()),
+        Judged::Accept
+    );
 }
 
 #[test]

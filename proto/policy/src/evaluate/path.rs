@@ -180,7 +180,8 @@ impl<'a> Journey<'a> {
 
     fn input(&mut self, interface: &IfName) -> Go {
         let stage = Stage::Input;
-        if self.established(stage) {
+        let unknown = self.is_of_no_workload(interface);
+        if !unknown && self.established(stage) {
             return Go::Continue(());
         }
         if self.evaluator.resolution.is_workload(interface) {
@@ -210,6 +211,9 @@ impl<'a> Journey<'a> {
 
     fn forward(&mut self, from: &IfName, to: &IfName) -> Go {
         if self.established(Stage::ForwardHostIn) {
+            if self.is_of_no_workload(from) {
+                return self.workload(Stage::ForwardWorkloadFrom, from, Direction::Egress);
+            }
             return Go::Continue(());
         }
         if !self.accepted_before(Stage::ForwardHostIn) {

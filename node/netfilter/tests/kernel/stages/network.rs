@@ -102,8 +102,7 @@ impl Place {
                 Err(err) => panic!("{packet:?}: {err}"),
             }
         });
-        let wait = if expected { LONG } else { SHORT };
-        receiver.set_read_timeout(Some(wait)).expect("a time-out");
+        waits(&receiver, expected);
         receiver.recv(&mut [0; 8]).is_ok()
     }
 
@@ -153,6 +152,12 @@ impl Datagram {
         self.arrives_at = port;
         self
     }
+}
+
+/// Has a socket wait for what should come, or shortly for what should not.
+pub(super) fn waits(socket: &UdpSocket, expected: bool) {
+    let wait = if expected { LONG } else { SHORT };
+    socket.set_read_timeout(Some(wait)).expect("a time-out");
 }
 
 /// A socket there. What another test starts holds on to our descriptors for a moment, and so to their ports.

@@ -16,9 +16,10 @@ pub(super) enum Fault {
     TranslatedJudgedInOutputOnly,
     ForwardedJudgedInPostrouting,
     NoNeighbourDiscovery,
+    RepliesOfUnknownWorkloads,
 }
 
-pub(super) const FAULTS: [Fault; 8] = [
+pub(super) const FAULTS: [Fault; 9] = [
     Fault::InvalidBeforeDispatch,
     Fault::FailsafeBeforeDispatch,
     Fault::NoMark,
@@ -27,6 +28,7 @@ pub(super) const FAULTS: [Fault; 8] = [
     Fault::TranslatedJudgedInOutputOnly,
     Fault::ForwardedJudgedInPostrouting,
     Fault::NoNeighbourDiscovery,
+    Fault::RepliesOfUnknownWorkloads,
 ];
 
 impl Fault {
@@ -69,6 +71,23 @@ impl Fault {
                 }
                 true
             }),
+            Self::RepliesOfUnknownWorkloads => {
+                let states = Expression::CtState(vec![State::Established, State::Related]);
+                let accept = Expression::Verdict(Verdict::Accept);
+                let main = ruleset.tables.get_mut(&TableName::Main).expect("always");
+                for chain in main
+                    .chains
+                    .values_mut()
+                    .filter(|chain| chain.base.is_some())
+                {
+                    let first = Rule::new(vec![states.clone(), accept.clone()]);
+                    let rules = Arc::make_mut(&mut chain.rules);
+                    // Behind the accept of a family that is left alone.
+                    let family = rules.first().map(|rule| &rule.expressions[0]);
+                    let at = usize::from(matches!(family, Some(Expression::Family(_))));
+                    rules.insert(at, first);
+                }
+            }
             Self::TranslatedJudgedInOutputOnly => each_rule(&mut ruleset, |_, rule| {
                 !rule.expressions.contains(&Expression::CtDnat)
             }),

@@ -29,6 +29,13 @@ impl Journey<'_> {
         Go::Break(())
     }
 
+    /// Whether a packet comes from a workload interface of a node that has no workload: not even replies are let in.
+    /// Where there are workloads the check of sources has denied it.
+    pub(super) fn is_of_no_workload(&self, interface: &IfName) -> bool {
+        let resolution = &self.evaluator.resolution;
+        resolution.workloads.is_empty() && resolution.is_workload(interface)
+    }
+
     /// The action comes first where it is to drop; what it leaves to policy is judged by the workload's egress list.
     pub(super) fn workload_to_host(&mut self, interface: &IfName) -> Go {
         let stage = Stage::Input;
