@@ -160,7 +160,7 @@ impl Questions {
 
     /// All bits that say something here.
     pub(crate) fn mask(&self) -> u32 {
-        self.marks.answers()
+        self.marks.all()
     }
 
     /// The bits that say which stage the answers are for.

@@ -1,122 +1,11 @@
 //! The table of stages: where a packet is judged, in what order, by which list, and which classes of endpoints stand
 //! there.
 
-use crate::ir::{Base, Hook, Side, TableName};
-use palisade_policy::class::{Direction, EndpointKind, PolicyList};
+use crate::ir::{Base, Hook, TableName};
 
-/// Where classes are entered by interface. Two stages may share one, if the kernel lets them.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-pub(crate) struct Dispatch {
-    /// Fragment of the names of its map and chains.
-    pub(crate) name: &'static str,
-    /// Whose classes they are.
-    pub(crate) kind: EndpointKind,
-    /// Which list of the endpoint judges.
-    pub(crate) list: PolicyList,
-    /// Which direction of it.
-    pub(crate) direction: Direction,
-    /// Which interface of the packet is the endpoint's.
-    pub(crate) side: Side,
-    /// Whether the kernel lets a rule reject here.
-    pub(crate) rejects: bool,
-    /// The number by which answers of plugins are known, 1..=7; 0: none are asked here.
-    pub(crate) asks: u8,
-}
+mod dispatch;
 
-/// Where plugins are asked.
-pub(crate) const ASKING: [Dispatch; 7] = [
-    Dispatch::INPUT,
-    Dispatch::FORWARD_IN,
-    Dispatch::WORKLOAD_FROM,
-    Dispatch::WORKLOAD_TO,
-    Dispatch::FORWARD_OUT,
-    Dispatch::OUT,
-    Dispatch::OUT_TRANSLATED,
-];
-
-impl Dispatch {
-    /// What arrives, before connection tracking.
-    pub(crate) const UNTRACKED_IN: Self = Self {
-        name: "untracked_in",
-        asks: 0,
-        list: PolicyList::Untracked,
-        rejects: false,
-        ..Self::INPUT
-    };
-    /// What arrives, before its destination is translated.
-    pub(crate) const PRE_DNAT: Self = Self {
-        name: "prednat",
-        asks: 0,
-        list: PolicyList::PreDnat,
-        rejects: false,
-        ..Self::INPUT
-    };
-    /// To local processes.
-    pub(crate) const INPUT: Self = Self {
-        name: "input",
-        asks: 1,
-        kind: EndpointKind::Host,
-        list: PolicyList::Normal,
-        direction: Direction::Ingress,
-        side: Side::In,
-        rejects: true,
-    };
-    /// Through the host, where a packet comes in.
-    pub(crate) const FORWARD_IN: Self = Self {
-        name: "forward_host_in",
-        asks: 2,
-        list: PolicyList::Forward,
-        ..Self::INPUT
-    };
-    /// Out of a workload: through the host, or to it.
-    pub(crate) const WORKLOAD_FROM: Self = Self {
-        name: "workload_from",
-        asks: 3,
-        kind: EndpointKind::Workload,
-        direction: Direction::Egress,
-        ..Self::INPUT
-    };
-    /// Through the host, to a workload.
-    pub(crate) const WORKLOAD_TO: Self = Self {
-        name: "workload_to",
-        asks: 4,
-        kind: EndpointKind::Workload,
-        side: Side::Out,
-        ..Self::INPUT
-    };
-    /// Through the host, where it goes out.
-    pub(crate) const FORWARD_OUT: Self = Self {
-        name: "forward_host_out",
-        asks: 5,
-        list: PolicyList::Forward,
-        ..Self::OUT
-    };
-    /// From local processes, before connection tracking.
-    pub(crate) const UNTRACKED_OUT: Self = Self {
-        name: "untracked_out",
-        asks: 0,
-        list: PolicyList::Untracked,
-        rejects: false,
-        ..Self::OUT
-    };
-    /// From local processes.
-    pub(crate) const OUT: Self = Self {
-        name: "host_out",
-        asks: 6,
-        kind: EndpointKind::Host,
-        list: PolicyList::Normal,
-        direction: Direction::Egress,
-        side: Side::Out,
-        rejects: true,
-    };
-    /// From local processes, once translated. The kernel refuses a reject in postrouting.
-    pub(crate) const OUT_TRANSLATED: Self = Self {
-        name: "host_out_translated",
-        asks: 7,
-        rejects: false,
-        ..Self::OUT
-    };
-}
+pub(crate) use dispatch::{ASKING, Dispatch};
 
 /// What a view asks for beside normal and forward lists; what nothing asks for costs nothing.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -146,14 +35,16 @@ pub(crate) enum When {
     UntrackedOut,
     /// With pre-DNAT policy.
     PreDnat,
-    /// Where packets that arrive may be marked.
-    MarksIn,
+    /// With untracked policy on arrival, or pre-DNAT policy.
+    EarlyIn,
     /// Where a mark that a packet brings might be believed.
-    CleansIn,
+    AsksIn,
     /// The same of packets of local processes.
-    CleansOut,
+    AsksOut,
     /// Where anything is to do before connection tracking.
     RawIn,
+    /// The same of packets of local processes.
+    RawOut,
     /// With workload endpoints.
     Workloads,
     /// Without any.
@@ -163,16 +54,16 @@ pub(crate) enum When {
 impl InUse {
     /// Whether it is so.
     pub(crate) const fn is(self, when: When) -> bool {
-        let marks_in = self.untracked_in || self.pre_dnat;
         match when {
             When::Always => true,
             When::UntrackedIn => self.untracked_in,
             When::UntrackedOut => self.untracked_out,
             When::PreDnat => self.pre_dnat,
-            When::MarksIn => marks_in,
-            When::CleansIn => marks_in || self.asks_in,
-            When::CleansOut => self.untracked_out || self.asks_out,
-            When::RawIn => marks_in || self.asks_in || self.workloads,
+            When::EarlyIn => self.untracked_in || self.pre_dnat,
+            When::AsksIn => self.asks_in,
+            When::AsksOut => self.asks_out,
+            When::RawIn => self.untracked_in || self.asks_in || self.workloads,
+            When::RawOut => self.untracked_out || self.asks_out,
             When::Workloads => self.workloads,
             When::NoWorkloads => !self.workloads,
         }
@@ -197,7 +88,7 @@ pub(crate) struct Stage {
 /// What a stage does, one rule or a few.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Step {
-    /// Clears bits that are believed later: someone else, or the way out through `lo`, may have set them.
+    /// Clears bits that are taken for answers of plugins later: someone else may have set them.
     ClearMark,
     /// Workloads send from their own addresses.
     SourceCheck,
@@ -207,10 +98,10 @@ pub(crate) enum Step {
     WorkloadToHost,
     /// What comes from workload interfaces without endpoint is denied, replies too.
     UnknownWorkloads(Dispatch),
-    /// What untracked or pre-DNAT policy allowed is accepted.
-    Marked,
-    /// The same where nobody asks later: the bit is cleared, so that routing does not see it again.
-    MarkedLast,
+    /// What early lists allowed as the packet arrived is accepted: they are judged again.
+    Again,
+    /// What this one list allowed is accepted.
+    AgainBy(Dispatch),
     /// Only packets of local processes are judged: others are accepted.
     Local,
     /// Translated flows are left to postrouting: their interface may still change.
@@ -231,7 +122,7 @@ pub(crate) const STAGES: [Stage; 10] = [
         base: at(Hook::Prerouting, -300),
         stands: When::RawIn,
         steps: &[
-            (When::CleansIn, Step::ClearMark),
+            (When::AsksIn, Step::ClearMark),
             (When::Workloads, Step::SourceCheck),
             (When::UntrackedIn, Step::Classes(Dispatch::UNTRACKED_IN)),
         ],
@@ -243,7 +134,10 @@ pub(crate) const STAGES: [Stage; 10] = [
         stands: When::PreDnat,
         steps: &[
             (When::Always, Step::Established),
-            (When::UntrackedIn, Step::Marked),
+            (
+                When::UntrackedIn,
+                Step::AgainBy(Dispatch::UNTRACKED_AT_PRE_DNAT),
+            ),
             (When::Always, Step::Classes(Dispatch::PRE_DNAT)),
         ],
     },
@@ -257,7 +151,7 @@ pub(crate) const STAGES: [Stage; 10] = [
             (When::NoWorkloads, Step::WorkloadToHost),
             (When::Always, Step::Established),
             (When::Workloads, Step::WorkloadToHost),
-            (When::MarksIn, Step::MarkedLast),
+            (When::EarlyIn, Step::Again),
             (When::Always, Step::Classes(Dispatch::INPUT)),
         ],
     },
@@ -268,7 +162,7 @@ pub(crate) const STAGES: [Stage; 10] = [
         stands: When::Always,
         steps: &[
             (When::Always, Step::Established),
-            (When::MarksIn, Step::MarkedLast),
+            (When::EarlyIn, Step::Again),
             (When::Always, Step::Classes(Dispatch::FORWARD_IN)),
         ],
     },
@@ -311,9 +205,9 @@ pub(crate) const STAGES: [Stage; 10] = [
         chain: "untracked_out",
         table: TableName::Raw,
         base: at(Hook::Output, -300),
-        stands: When::CleansOut,
+        stands: When::RawOut,
         steps: &[
-            (When::Always, Step::ClearMark),
+            (When::AsksOut, Step::ClearMark),
             (When::UntrackedOut, Step::Classes(Dispatch::UNTRACKED_OUT)),
         ],
     },
@@ -324,8 +218,11 @@ pub(crate) const STAGES: [Stage; 10] = [
         stands: When::Always,
         steps: &[
             (When::Always, Step::Established),
-            (When::UntrackedOut, Step::Marked),
             (When::Always, Step::Untranslated),
+            (
+                When::UntrackedOut,
+                Step::AgainBy(Dispatch::UNTRACKED_OUT_AGAIN),
+            ),
             (When::Always, Step::Shared(Dispatch::OUT)),
         ],
     },
@@ -337,7 +234,6 @@ pub(crate) const STAGES: [Stage; 10] = [
         steps: &[
             (When::Always, Step::Established),
             (When::Always, Step::Local),
-            (When::UntrackedOut, Step::MarkedLast),
             (When::Always, Step::Translated(Dispatch::OUT_TRANSLATED)),
         ],
     },

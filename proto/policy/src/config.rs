@@ -91,7 +91,8 @@ pub struct NodeConfig {
     pub accept_invalid: bool,
     /// False: no IPv6 rules at all, IPv6 is left alone.
     pub ipv6: bool,
-    /// Bits of the packet mark that are ours; at least 5 bits, default 0xffff0000.
+    /// Bits of the packet mark in which answers of plugins come back; at least 5 bits, default 0xffff0000. Where no rule asks
+    /// a plugin none is written.
     pub mark_mask: u32,
     /// Absent: no limit.
     pub log_limit: Option<LogLimit>,

@@ -21,8 +21,10 @@ use std::{
 use view::{Open, endpoint, enforce, nothing, to_host};
 
 mod asking;
+mod foreign_marks;
 mod network;
 mod replies;
+mod translated;
 mod view;
 
 const HOST: &str = "10.65.0.1";

@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     ir::{Expression, Rule, State, Verdict},
-    plugins::{LogAction, Marks, Questions},
+    plugins::{LogAction, Questions},
     stage::Dispatch,
 };
 use palisade_policy::{
@@ -34,7 +34,8 @@ impl Lowering<'_> {
         let config = Arc::clone(&self.view.config);
         let questions = self.questions(dispatch, class)?;
         let mut rules = Vec::new();
-        if class.list != PolicyList::Untracked && !config.accept_invalid {
+        let again = dispatch.again.is_some();
+        if !again && class.list != PolicyList::Untracked && !config.accept_invalid {
             let mut invalid = self.deny(dispatch, rule_id::invalid());
             let state = Expression::CtState(vec![State::Invalid]);
             invalid.expressions.insert(0, state);
@@ -86,17 +87,21 @@ impl Lowering<'_> {
             rules.push(match class.list {
                 PolicyList::Normal => self.deny(dispatch, rule_id::end_of_profiles()),
                 PolicyList::Forward | PolicyList::Untracked | PolicyList::PreDnat => {
-                    let mut accept = super::accept();
+                    let mut end = rule([Expression::Verdict(dispatch.otherwise())]);
                     let forget = questions.as_deref().map(forget);
-                    accept.expressions.splice(0..0, forget);
-                    accept
+                    end.expressions.splice(0..0, forget);
+                    end
                 }
             });
         }
         if let [only] = rules.as_slice()
             && let [Expression::Verdict(verdict)] = only.expressions.as_slice()
+            && (!again || *verdict == Verdict::Return)
         {
             return Ok(verdict.clone());
+        }
+        if again {
+            self.behind_discovery(dispatch, &mut rules);
         }
         let chain = immutable(&mut self.table, "class", dispatch.name, rules);
         Ok(Verdict::Goto(chain))
@@ -122,18 +127,14 @@ impl Lowering<'_> {
         }
     }
 
-    /// How policy allows here: before others the packet carries on what was decided.
-    fn allow(&self, dispatch: Dispatch, questions: Option<&Questions>) -> Allow {
-        let bit = Marks::new(self.view.config.mark_mask).stage_accept();
-        match dispatch.list {
-            PolicyList::Normal | PolicyList::Forward => match questions {
-                None => Allow::Accept,
-                Some(questions) => Allow::Forget {
-                    bits: questions.mask(),
-                },
+    /// How policy allows here.
+    fn allow(dispatch: Dispatch, questions: Option<&Questions>) -> Allow {
+        match (dispatch.list, dispatch.again, questions) {
+            (PolicyList::Untracked, None, _) => Allow::Untrack,
+            (_, _, None) => Allow::Accept,
+            (_, _, Some(questions)) => Allow::Forget {
+                bits: questions.mask(),
             },
-            PolicyList::PreDnat => Allow::Mark { bit },
-            PolicyList::Untracked => Allow::Untrack { bit },
         }
     }
 
@@ -151,9 +152,10 @@ impl Lowering<'_> {
                 default,
                 default_id,
                 rejects: self.rejects(dispatch),
-                allow: self.allow(dispatch, questions.as_deref()),
+                allow: Self::allow(dispatch, questions.as_deref()),
+                again: dispatch.again,
                 questions: questions.clone(),
-                audits: self.audits,
+                audits: self.audits && dispatch.again.is_none(),
                 ipv6: self.view.config.ipv6,
                 log_limit: self.view.config.log_limit,
             },
@@ -202,6 +204,7 @@ fn place<'a>(
     TierPlace {
         name: format!("{} {first} {kind} {name}", dispatch.name),
         hook: dispatch.name,
+        table: dispatch.table,
         list: dispatch.list,
         endpoint,
         tier,

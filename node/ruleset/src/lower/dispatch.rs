@@ -18,7 +18,7 @@ use std::{
 
 impl Lowering<'_> {
     /// By interface to a class, then whatever governs other interfaces, then accept: without endpoint a host's interface
-    /// is untouched.
+    /// is untouched. Where a list is judged again, return instead: others judge.
     pub(super) fn dispatch(&mut self, dispatch: Dispatch) -> Vec<Rule> {
         let mut rules = Vec::new();
         match dispatch.kind {
@@ -65,16 +65,14 @@ impl Lowering<'_> {
         if default.is_some() {
             let exempt = self.resolution.exempt.iter();
             for interface in left.into_iter().map(|(name, _)| name).chain(exempt) {
-                elements.insert(key(interface), Verdict::Accept);
+                elements.insert(key(interface), dispatch.otherwise());
             }
         }
         for (interface, endpoint) in judged {
             elements.insert(key(interface), self.enter(dispatch, endpoint));
         }
-        let end = match default.map(|endpoint| self.enter(dispatch, endpoint)) {
-            None | Some(Verdict::Accept) => accept(),
-            Some(verdict) => rule([Expression::Verdict(verdict)]),
-        };
+        let end = default.map(|endpoint| self.enter(dispatch, endpoint));
+        let end = rule([Expression::Verdict(end.unwrap_or(dispatch.otherwise()))]);
         vec![self.interface_map(dispatch, elements), end]
     }
 

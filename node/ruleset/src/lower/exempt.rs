@@ -26,13 +26,14 @@ impl Lowering<'_> {
     pub(super) fn exemptions(&mut self, dispatch: Dispatch) -> Vec<Rule> {
         let config = Arc::clone(&self.view.config);
         let mut rules = Vec::new();
-        if config.ipv6 && config.exemptions.neighbour_discovery {
+        if config.ipv6 && config.exemptions.neighbour_discovery && dispatch.again.is_none() {
             rules.push(self.neighbour_discovery(dispatch));
         }
         if config.ipv6 && config.exemptions.dhcp6 {
-            rules.extend(dhcp6());
+            rules.extend(dhcp6(dispatch));
         }
-        rules.extend(self.failsafes(dispatch, dispatch.direction, End::Destination));
+        let destination = dispatch.again.unwrap_or(End::Destination);
+        rules.extend(self.failsafes(dispatch, dispatch.direction, destination));
         if dispatch.list == PolicyList::Untracked {
             // Before connection tracking a reply is a packet like any other: it comes from the other side's port.
             let other = match dispatch.direction {
@@ -43,9 +44,11 @@ impl Lowering<'_> {
         }
         if config.exemptions.control_plane {
             match (dispatch.direction, dispatch.list) {
-                (Direction::Egress, _) => rules.extend(self.control_plane(End::Destination)),
+                (Direction::Egress, _) => {
+                    rules.extend(self.control_plane(dispatch, End::Destination));
+                }
                 (Direction::Ingress, PolicyList::Untracked) => {
-                    rules.extend(self.control_plane(End::Source));
+                    rules.extend(self.control_plane(dispatch, End::Source));
                 }
                 (Direction::Ingress, _) => {}
             }
@@ -55,26 +58,25 @@ impl Lowering<'_> {
 
     /// Behind a jump, so that everything else pays two tests.
     fn neighbour_discovery(&mut self, dispatch: Dispatch) -> Rule {
-        let id = rule_id::exemption(Exemption::NeighbourDiscovery);
-        let of_type = |icmp_type| {
-            rule([
-                protocol(Protocol::ICMPV6),
-                Expression::Icmp(IcmpTest {
-                    icmp_type,
-                    code: None,
-                    not: false,
-                }),
-                Expression::Verdict(Verdict::Accept),
-            ])
-            .of(id)
-        };
-        let rules = NEIGHBOUR_DISCOVERY.into_iter().map(of_type).collect();
-        let chain = immutable(&mut self.table, "discovery", dispatch.name, rules);
-        rule([
-            Expression::Family(Family::V6),
-            protocol(Protocol::ICMPV6),
-            Expression::Verdict(Verdict::Jump(chain)),
-        ])
+        let types = discovery_types(dispatch);
+        let chain = immutable(&mut self.table, "discovery", dispatch.name, types);
+        of_icmpv6(Verdict::Jump(chain))
+    }
+
+    /// Puts neighbour discovery in front of a list that is judged again. A return from a chain that it jumps to would come
+    /// back to the list; so both ways are gotos.
+    pub(super) fn behind_discovery(&mut self, dispatch: Dispatch, list: &mut Vec<Rule>) {
+        let config = &self.view.config;
+        if !(config.ipv6 && config.exemptions.neighbour_discovery) {
+            return;
+        }
+        let mut add = |role, rules| immutable(&mut self.table, role, dispatch.name, rules);
+        let rest = Verdict::Goto(add("class", std::mem::take(list)));
+        let rest = rule([Expression::Verdict(rest)]);
+        let mut types = discovery_types(dispatch);
+        types.push(rest.clone());
+        let discovery = Verdict::Goto(add("discovery", types));
+        list.extend([of_icmpv6(discovery), rest]);
     }
 
     /// By protocol and port in one lookup; those of a network one by one. `of` says whose failsafes, `end` where their
@@ -92,39 +94,37 @@ impl Lowering<'_> {
         let mut rules = Vec::new();
         let mut elements = BTreeSet::new();
         for failsafe in all {
-            match failsafe.net {
-                None => {
+            let family = failsafe.net.as_ref().map(family_of);
+            match family {
+                Some(Family::V6) if !self.view.config.ipv6 => continue,
+                // nft cannot read a lookup of protocol and original port together.
+                None if end != End::Original => {
                     let key = Value::ProtocolPort(failsafe.protocol, failsafe.port);
                     elements.insert(Element::single(key));
+                    continue;
                 }
-                Some(net) => {
-                    let family = family_of(&net);
-                    if family == Family::V6 && !self.view.config.ipv6 {
-                        continue;
-                    }
-                    let mut expressions = vec![
-                        Expression::Family(family),
-                        protocol(failsafe.protocol),
-                        port(end, failsafe.port),
-                    ];
-                    expressions.extend(nets_test(&mut self.table, family, peer, &[net], false));
-                    expressions.push(Expression::Verdict(Verdict::Accept));
-                    let id = rule_id::failsafe(of, failsafe);
-                    rules.push(Rule::new(expressions).of(id));
-                }
+                _ => {}
             }
+            let mut expressions: Vec<_> = family.map(Expression::Family).into_iter().collect();
+            expressions.extend([protocol(failsafe.protocol), port(end, failsafe.port)]);
+            if let (Some(family), Some(net)) = (family, failsafe.net) {
+                expressions.extend(nets_test(&mut self.table, family, peer, &[net], false));
+            }
+            expressions.push(Expression::Verdict(dispatch.otherwise()));
+            let id = rule_id::failsafe(of, failsafe);
+            rules.push(Rule::new(expressions).of(id));
         }
         if !elements.is_empty() {
             let set = SetName::new(name);
             self.add_set(set.clone(), Shape::ProtocolPort, elements);
             let key = Key::ProtocolPort(end);
-            rules.insert(0, accept_members(key, set));
+            rules.insert(0, let_through(dispatch, key, set));
         }
         rules
     }
 
     /// The node's own connection; `end` says where the control plane stands.
-    fn control_plane(&mut self, end: End) -> Vec<Rule> {
+    fn control_plane(&mut self, dispatch: Dispatch, end: End) -> Vec<Rule> {
         let id = rule_id::exemption(Exemption::ControlPlane);
         let mut rules = Vec::new();
         for (family, name, shape) in [
@@ -146,7 +146,7 @@ impl Lowering<'_> {
             let set = SetName::new(name);
             self.add_set(set.clone(), shape, elements);
             let key = Key::AddressProtocolPort(family, end);
-            let mut accept = accept_members(key, set).of(id);
+            let mut accept = let_through(dispatch, key, set).of(id);
             accept.expressions.insert(0, Expression::Family(family));
             rules.push(accept);
         }
@@ -163,27 +163,52 @@ impl Lowering<'_> {
     }
 }
 
+fn discovery_types(dispatch: Dispatch) -> Vec<Rule> {
+    let id = rule_id::exemption(Exemption::NeighbourDiscovery);
+    let of_type = |icmp_type| {
+        rule([
+            protocol(Protocol::ICMPV6),
+            Expression::Icmp(IcmpTest {
+                icmp_type,
+                code: None,
+                not: false,
+            }),
+            Expression::Verdict(dispatch.otherwise()),
+        ])
+        .of(id)
+    };
+    NEIGHBOUR_DISCOVERY.into_iter().map(of_type).collect()
+}
+
+fn of_icmpv6(verdict: Verdict) -> Rule {
+    rule([
+        Expression::Family(Family::V6),
+        protocol(Protocol::ICMPV6),
+        Expression::Verdict(verdict),
+    ])
+}
+
 /// Either way between client and server.
-fn dhcp6() -> [Rule; 2] {
+fn dhcp6(dispatch: Dispatch) -> [Rule; 2] {
     let id = rule_id::exemption(Exemption::Dhcp6);
     [(DHCP6_CLIENT, DHCP6_SERVER), (DHCP6_SERVER, DHCP6_CLIENT)].map(|(source, destination)| {
         rule([
             Expression::Family(Family::V6),
             protocol(Protocol::UDP),
             port(End::Source, source),
-            port(End::Destination, destination),
-            Expression::Verdict(Verdict::Accept),
+            port(dispatch.again.unwrap_or(End::Destination), destination),
+            Expression::Verdict(dispatch.otherwise()),
         ])
         .of(id)
     })
 }
 
 /// By one lookup; which of the members it was, the rule does not know.
-fn accept_members(key: Key, set: SetName) -> Rule {
+fn let_through(dispatch: Dispatch, key: Key, set: SetName) -> Rule {
     let not = false;
     rule([
         Expression::Lookup { key, set, not },
-        Expression::Verdict(Verdict::Accept),
+        Expression::Verdict(dispatch.otherwise()),
     ])
 }
 

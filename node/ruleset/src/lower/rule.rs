@@ -21,8 +21,8 @@ mod action;
 mod condition;
 
 pub(super) use action::{Allow, audit};
+use condition::{cost, icmp_tests, known, protocol_tests, reads_transport};
 pub(super) use condition::{depends_on, is_bare, may_match, wants_ports};
-use condition::{icmp_tests, known, protocol_tests};
 
 /// What was decided about the protocol before a packet comes to the rule.
 #[derive(Clone, Copy, Debug)]
@@ -56,6 +56,8 @@ pub(super) struct Context<'a> {
     pub(super) used: BTreeMap<SetName, Use>,
     pub(super) rejects: bool,
     pub(super) allow: Allow,
+    /// As [`Dispatch::again`](crate::stage::Dispatch::again).
+    pub(super) again: Option<End>,
     /// Which bits answers of plugins are in.
     pub(super) questions: Option<Arc<Questions>>,
     pub(super) audits: bool,
@@ -100,6 +102,10 @@ impl Context<'_> {
         to: &mut Vec<NftRule>,
     ) -> Result<(), Reason> {
         let matches = &rule.matches;
+        if self.again.is_some() && matches!(rule.action, Action::Log { .. }) {
+            // It was logged before.
+            return Ok(());
+        }
         let (matched, failed) = match &matches.plugin {
             None => (None, None),
             Some(condition) => {
@@ -179,19 +185,15 @@ impl Context<'_> {
         };
         head.extend(icmp);
         let mut tests = Vec::new();
-        for (end, entity) in ends(matches) {
+        for (end, entity) in self.ends(matches) {
             let Some(more) = self.entity_tests(entity, end, family, protocol)? else {
                 return Ok(Vec::new());
             };
             tests.extend(more);
         }
         let mut alternatives = vec![Vec::new()];
-        for (end, entity) in ends(matches) {
-            let decided = if end == End::Destination {
-                port
-            } else {
-                Port::Open
-            };
+        for (end, entity) in self.ends(matches) {
+            let decided = if end == End::Source { Port::Open } else { port };
             let ports = self.port_alternatives(&entity.ports, end, family, protocol, decided)?;
             alternatives = product(&alternatives, &ports);
         }
@@ -215,6 +217,13 @@ impl Context<'_> {
             all
         };
         Ok(alternatives.into_iter().map(conjunction).collect())
+    }
+
+    fn ends<'m>(&self, matches: &'m Match) -> [(End, &'m EntityMatch); 2] {
+        [
+            (self.again.unwrap_or(End::Destination), &matches.destination),
+            (End::Source, &matches.source),
+        ]
     }
 
     /// What one end asks beside ports that suffice; `None`: it can not match.
@@ -324,40 +333,8 @@ const fn has_bit(bit: u32) -> Expression {
     }
 }
 
-const fn ends(matches: &Match) -> [(End, &EntityMatch); 2] {
-    [
-        (End::Destination, &matches.destination),
-        (End::Source, &matches.source),
-    ]
-}
-
 fn product(left: &[Vec<Expression>], right: &[Vec<Expression>]) -> Vec<Vec<Expression>> {
     left.iter()
         .flat_map(|l| right.iter().map(move |r| [l.as_slice(), r].concat()))
         .collect()
-}
-
-const fn reads_transport(expression: &Expression) -> bool {
-    matches!(
-        expression,
-        Expression::Port { .. }
-            | Expression::Icmp(_)
-            | Expression::Lookup {
-                key: Key::Port(_),
-                ..
-            }
-    )
-}
-
-/// Cheapest first.
-const fn cost(expression: &Expression) -> u8 {
-    match expression {
-        Expression::Protocol { .. } => 0,
-        Expression::Icmp(_) | Expression::Port { .. } => 1,
-        Expression::Net { .. } => 2,
-        Expression::Lookup {
-            key: Key::Port(_), ..
-        } => 3,
-        _ => 4,
-    }
 }

@@ -2,13 +2,14 @@
 
 use super::{Lowering, accept, rule};
 use crate::{
-    ir::{Chain, ChainName, Expression, Rule, State, TableName, Verdict},
+    ir::{Chain, ChainName, Expression, Rule, Side, State, TableName, Verdict},
     plugins::Marks,
     stage::{Dispatch, InUse, STAGES, Stage, Step},
 };
 use palisade_policy::{
     class::{Direction, PolicyList},
     config::DenyAction,
+    ids::IfName,
     rule::Family,
 };
 use std::sync::Arc;
@@ -73,15 +74,6 @@ impl Lowering<'_> {
     }
 
     fn step(&mut self, step: Step) -> Vec<Rule> {
-        let bit = Marks::new(self.view.config.mark_mask).stage_accept();
-        let mark = Expression::Mark {
-            mask: bit,
-            value: bit,
-        };
-        let clear = Expression::SetMark {
-            mask: bit,
-            value: 0,
-        };
         let accept = Expression::Verdict(Verdict::Accept);
         match step {
             Step::ClearMark => vec![rule([self.forget_marks()])],
@@ -92,8 +84,11 @@ impl Lowering<'_> {
             }
             Step::WorkloadToHost => self.workload_to_host(),
             Step::UnknownWorkloads(dispatch) => self.unknown_workloads(dispatch),
-            Step::Marked => vec![rule([mark, accept])],
-            Step::MarkedLast => vec![rule([mark, clear, accept])],
+            Step::Again => vec![rule([self.again()])],
+            Step::AgainBy(dispatch) => {
+                let asked = self.shared_name(dispatch);
+                vec![rule([Expression::Verdict(Verdict::Jump(asked))])]
+            }
             Step::Local => vec![rule([Expression::NotLocal, accept])],
             Step::Untranslated => vec![rule([Expression::CtDnat, accept])],
             Step::Translated(dispatch) => {
@@ -113,27 +108,70 @@ impl Lowering<'_> {
         }
     }
 
-    /// Clears all bits of the mark that some stage believes.
+    /// What early lists allowed is accepted. No mark says so, since others write marks: the lists are judged again, by what
+    /// they saw. Translation comes behind them, except on `lo`, where it was done on the way out.
+    fn again(&mut self) -> Expression {
+        let name = ChainName::new("again");
+        if !self.table.chains.contains_key(&name) {
+            let header = self.again_by_header();
+            let goto = |chain| Expression::Verdict(Verdict::Goto(chain));
+            let mut rules = Vec::new();
+            let looped = Expression::Interface {
+                side: Side::In,
+                name: IfName::from("lo"),
+                not: false,
+            };
+            rules.push(rule([looped, goto(header.clone())]));
+            // What untracked policy allowed is not translated.
+            let translated = if self.in_use.pre_dnat {
+                goto(self.shared_name(Dispatch::PRE_DNAT_ORIGINAL))
+            } else {
+                Expression::Verdict(Verdict::Return)
+            };
+            rules.push(rule([Expression::CtDnat, translated]));
+            rules.push(rule([goto(header)]));
+            self.regular(&name, rules);
+        }
+        Expression::Verdict(Verdict::Jump(name))
+    }
+
+    /// By the packet's own destination.
+    fn again_by_header(&mut self) -> ChainName {
+        let mut lists = Vec::new();
+        if self.in_use.untracked_in {
+            lists.push(self.shared_name(Dispatch::UNTRACKED_AGAIN));
+        }
+        if self.in_use.pre_dnat {
+            lists.push(self.shared_name(Dispatch::PRE_DNAT_AGAIN));
+        }
+        if let [only] = lists.as_slice() {
+            return only.clone();
+        }
+        let name = ChainName::new("again_header");
+        let jump = |list| rule([Expression::Verdict(Verdict::Jump(list))]);
+        self.regular(&name, lists.into_iter().map(jump).collect());
+        name
+    }
+
+    /// Clears all bits of the mark that are taken for answers of plugins.
     fn forget_marks(&self) -> Expression {
-        let (marks, in_use) = (Marks::new(self.view.config.mark_mask), self.in_use);
-        let mut mask = 0;
-        if in_use.untracked_in || in_use.untracked_out || in_use.pre_dnat {
-            mask |= marks.stage_accept();
-        }
-        if in_use.asks_in || in_use.asks_out {
-            mask |= marks.answers();
-        }
+        let mask = Marks::new(self.view.config.mark_mask).all();
         Expression::SetMark { mask, value: 0 }
     }
 
     /// Goes to the chain of a dispatch.
     fn shared(&mut self, dispatch: Dispatch) -> Expression {
+        Expression::Verdict(Verdict::Goto(self.shared_name(dispatch)))
+    }
+
+    /// The chain of a dispatch, which stages share.
+    fn shared_name(&mut self, dispatch: Dispatch) -> ChainName {
         let name = ChainName::new(dispatch.name);
         if !self.table.chains.contains_key(&name) {
             let rules = self.dispatch(dispatch);
             self.regular(&name, rules);
         }
-        Expression::Verdict(Verdict::Goto(name))
+        name
     }
 
     /// Adds a chain that keeps its name when its rules change.

@@ -134,7 +134,7 @@ impl LoweredTier {
         frame.prune([Referent::Chain(chain.clone())]);
         Ok(Self {
             place: place.name.clone(),
-            table: place.table(),
+            table: place.table,
             hook: place.hook,
             terms,
             policies,
@@ -169,7 +169,8 @@ impl LoweredTier {
             ends |= bucket.ends;
         }
         if let Body::Indexed(indexed) = &self.body {
-            maps::add_maps(&indexed.frame, &indexed.index, table);
+            let frame = (indexed.frame.as_str(), self.terms.destination());
+            maps::add_maps(frame, &indexed.index, table);
             if ends {
                 indexed.tail.part.add_to(table, used);
             }
@@ -233,7 +234,8 @@ impl Maker<'_> {
             ports.rest = Some(self.bucket("rest", policies, (*protocol, lines), &tail)?);
         }
         fill(&mut index, self, policies, missing, &tail)?;
-        let mut sizes = Sizes::default();
+        let destination = self.context.again.unwrap_or(End::Destination);
+        let mut sizes = Sizes::of(destination);
         for (protocol, ports) in &index.protocols {
             for (range, _) in elements(ports, 0..END) {
                 sizes.add(*protocol, range);
@@ -260,7 +262,7 @@ impl Maker<'_> {
             &index,
             &sizes,
         );
-        rules.extend(lookups(&name, &sizes));
+        rules.extend(lookups((&name, destination), &sizes));
         rules.extend(others);
         let indexed = Indexed {
             frame: name,
@@ -338,16 +340,16 @@ fn fill(
 }
 
 /// Rules that look up the maps that are there, in order.
-fn lookups(frame: &str, sizes: &Sizes) -> Vec<NftRule> {
+fn lookups((frame, destination): (&str, End), sizes: &Sizes) -> Vec<NftRule> {
     let mut rules = Vec::new();
-    let ports = Key::ProtocolPort(End::Destination);
+    let ports = Key::ProtocolPort(destination);
     if sizes.has_exact() {
         let (key, map) = (ports, maps::exact(frame));
         rules.push(NftRule::new(vec![Expression::VerdictMap { key, map }]));
     }
     for protocol in sizes.wide() {
         let not = false;
-        let (key, map) = (Key::Port(End::Destination), maps::wide(frame, protocol));
+        let (key, map) = (Key::Port(destination), maps::wide(frame, protocol));
         rules.push(NftRule::new(vec![
             Expression::Protocol { protocol, not },
             Expression::VerdictMap { key, map },

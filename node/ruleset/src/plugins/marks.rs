@@ -1,7 +1,6 @@
 //! The layout of our part of the packet mark.
 
-/// Bits of the mask by their use, lowest first: 1 for early allows, 3 for the stage that answers are for, up to 12 for
-/// answers. The bits of a mask need not be neighbours.
+/// Bits of the mask by their use, lowest first: 3 for the stage that answers are for, up to 12 for answers. The bits of a mask need not be neighbours.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Marks {
     mask: u32,
@@ -18,39 +17,26 @@ impl Marks {
         Self { mask }
     }
 
-    /// The bit that says: allowed by untracked or pre-DNAT policy.
-    pub const fn stage_accept(self) -> u32 {
-        self.mask & self.mask.wrapping_neg()
-    }
-
-    /// All bits that we ever write.
+    /// All bits that we ever write: those of answers, and those of their stage.
     pub fn all(self) -> u32 {
-        self.stage_accept() | self.answers()
-    }
-
-    /// Bits of answers, and those of their stage.
-    pub fn answers(self) -> u32 {
         self.results().fold(self.evaluated(), |all, bit| all | bit)
     }
 
     /// Bits that say which stage answers are for.
     pub(crate) fn evaluated(self) -> u32 {
-        self.bits()
-            .skip(1)
-            .take(STAGE)
-            .fold(0, |all, bit| all | bit)
+        self.bits().take(STAGE).fold(0, |all, bit| all | bit)
     }
 
     /// What they are for a stage, 0..=7.
     pub(crate) fn stage(self, number: u8) -> u32 {
-        let bits = self.bits().skip(1).take(STAGE).enumerate();
+        let bits = self.bits().take(STAGE).enumerate();
         let set = bits.filter(|(place, _)| number >> place & 1 == 1);
         set.fold(0, |all, (_, bit)| all | bit)
     }
 
     /// Bits of answers, lowest first.
     pub(crate) fn results(self) -> impl Iterator<Item = u32> {
-        self.bits().skip(1 + STAGE).take(RESULTS)
+        self.bits().skip(STAGE).take(RESULTS)
     }
 
     fn bits(self) -> impl Iterator<Item = u32> {
@@ -67,22 +53,20 @@ mod tests {
     #[test]
     fn bits_are_given_out_from_the_lowest() {
         let marks = Marks::new(0xffff_0000);
-        assert_eq!(marks.stage_accept(), 0x0001_0000);
-        assert_eq!(marks.evaluated(), 0x000e_0000);
-        assert_eq!(marks.stage(5), 0x000a_0000);
-        assert_eq!(marks.answers(), 0xfffe_0000);
+        assert_eq!(marks.evaluated(), 0x0007_0000);
+        assert_eq!(marks.stage(5), 0x0005_0000);
+        assert_eq!(marks.all(), 0x7fff_0000);
         assert_eq!(marks.results().count(), 12);
     }
 
     #[test]
     fn bits_of_a_mask_with_holes_are_used_in_order() {
         let marks = Marks::new(0x0000_f1f0);
-        assert_eq!(marks.stage_accept(), 0x10);
-        assert_eq!(marks.stage(7), 0xe0);
+        assert_eq!(marks.stage(7), 0x70);
         assert_eq!(
             marks.results().collect::<Vec<_>>(),
-            [0x100, 0x1000, 0x2000, 0x4000, 0x8000]
+            [0x80, 0x100, 0x1000, 0x2000, 0x4000, 0x8000]
         );
-        assert_eq!(Marks::new(u32::MAX).all(), 0xffff);
+        assert_eq!(Marks::new(u32::MAX).all(), 0x7fff);
     }
 }

@@ -1,9 +1,11 @@
 //! A packet under way while a change is committed is judged as before or as after, in every transaction of the change.
 //!
 //! Worlds are such that one decision judges a packet in a base chain: classes have one tier or one profile, and members of
-//! sets stay. Two tiers, or a tier and a set, that change at once are two decisions; no order of transactions makes them one.
+//! sets stay. Two tiers, or a tier and a set, that change at once are two decisions; no order of transactions makes them
+//! one. So are an early list that is judged again and the list behind it: where both change for a packet it may meet the one
+//! as before and the other as after.
 
-use crate::worlds;
+use crate::{faults::jumps_again, worlds};
 use palisade_policy::{
     class::ClassProfile,
     ids::PolicyId,
@@ -14,7 +16,7 @@ use palisade_policy::{
 use palisade_ruleset::{
     apply, diff,
     interpret::{Crossing, End, Given, judge_crossing, judge_given},
-    ir::Ruleset,
+    ir::{Expression, Rule, Ruleset, Verdict},
     lower::{LowerCache, lower},
     plan::Plan,
 };
@@ -176,8 +178,12 @@ fn cross(
                     continue;
                 }
                 // Another base chain may see to it.
-                let verdict = |state| judge_given(state, packet, &given).expect("our own").verdict;
-                if ![verdict(before), verdict(after)].contains(&crossing.verdict) {
+                let verdict =
+                    |state: &Ruleset| judge_given(state, packet, &given).expect("our own").verdict;
+                let changes =
+                    |of: fn(&Ruleset) -> Ruleset| verdict(&of(before)) != verdict(&of(after));
+                let twice = changes(without_again) && changes(again_alone);
+                if !(twice || [verdict(before), verdict(after)].contains(&crossing.verdict)) {
                     let denies = |end| end != End::Accept;
                     seen.mixed += 1;
                     seen.leaked += usize::from(
@@ -191,6 +197,33 @@ fn cross(
         }
     }
     seen
+}
+
+/// Early lists are judged once only.
+fn without_again(ruleset: &Ruleset) -> Ruleset {
+    each_again(ruleset, |rules, at| {
+        rules.remove(at);
+    })
+}
+
+/// Where early lists are judged again nothing else lets a packet through.
+fn again_alone(ruleset: &Ruleset) -> Ruleset {
+    each_again(ruleset, |rules, at| {
+        rules.truncate(at + 1);
+        rules.push(Rule::new(vec![Expression::Verdict(Verdict::Drop)]));
+    })
+}
+
+fn each_again(ruleset: &Ruleset, change: fn(&mut Vec<Rule>, usize)) -> Ruleset {
+    let mut ruleset = ruleset.clone();
+    let tables = ruleset.tables.values_mut();
+    for chain in tables.flat_map(|table| table.chains.values_mut()) {
+        let at = chain.rules.iter().position(jumps_again);
+        if let Some(at) = at.filter(|_| chain.base.is_some()) {
+            change(Arc::make_mut(&mut chain.rules), at);
+        }
+    }
+    ruleset
 }
 
 fn is_mixed(crossing: &Crossing) -> bool {

@@ -1,7 +1,7 @@
 //! Faults that were made before, put into the ruleset on purpose: each has a packet that tells, and the ladder finds it.
 
 use crate::{
-    ladder::{differ, givens, our_bit},
+    ladder::{differ, givens},
     worlds,
 };
 use palisade_policy::{
@@ -29,6 +29,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 mod mutation;
 
+pub(crate) use mutation::jumps_again;
 use mutation::{FAULTS, Fault};
 
 /// A world in which every fault shows.
@@ -66,6 +67,10 @@ fn world() -> View {
             (
                 "gnp/untracked".into(),
                 policy(vec![allow(2, 8055)], vec![allow(3, 8055)]),
+            ),
+            (
+                "gnp/prednat".into(),
+                policy(vec![allow(4, 22), allow(5, 443)], vec![]),
             ),
         ]),
         sets: BTreeMap::new(),
@@ -119,6 +124,13 @@ fn world() -> View {
     endpoint("hep/eth0", "eth0", &in_and_untracked);
     endpoint("hep/lo", "lo", &out_and_untracked);
     endpoint("wep/a", "cali1", &both);
+    let pre_dnat_and_forward = [
+        both[0],
+        both[1],
+        (PolicyList::PreDnat, ingress, "gnp/prednat"),
+        (PolicyList::Forward, ingress, "gnp/normal"),
+    ];
+    endpoint("hep/eth2", "eth2", &pre_dnat_and_forward);
     assert_eq!(view.check(), vec![]);
     view
 }
@@ -192,35 +204,86 @@ fn a_failsafe_does_not_open_the_host_to_workloads() {
 #[test]
 fn what_untracked_policy_allows_skips_normal_policy() {
     let packet = arriving("eth0", 8055);
-    tells(Fault::NoMark, &packet, &Given::default(), Judged::Accept);
+    let fault = Fault::NotJudgedAgain;
+    tells(fault, &packet, &Given::default(), Judged::Accept);
+}
+
+#[test]
+fn what_is_translated_to_a_port_that_untracked_policy_allows_was_not_allowed() {
+    let mut packet = arriving("eth0", 8055);
+    packet.original_destination = Some(("10.0.0.3".parse().expect("an address"), Some(81)));
+    let fault = Fault::AgainByTheHeader;
+    tells(fault, &packet, &Given::default(), Judged::Drop);
 }
 
 #[test]
 fn a_mark_that_someone_else_set_opens_nothing() {
-    let given = Given {
-        mark: our_bit(world().config.mark_mask) | 1,
+    let given = |mark, written| Given {
+        mark,
+        written,
         ..Given::default()
     };
     let packet = arriving("eth0", 81);
-    tells(Fault::MarkNotCleared, &packet, &given, Judged::Drop);
-    let packet = leaving("lo", 81);
-    tells(Fault::MarkNotCleared, &packet, &given, Judged::Drop);
+    for given in [given(0x0001_0001, None), given(0, Some(u32::MAX))] {
+        tells(Fault::MarkBelieved, &packet, &given, Judged::Drop);
+    }
 }
 
 #[test]
 fn an_untracked_allow_on_the_way_out_of_loopback_does_not_open_the_way_in() {
-    let right = ruleset(&world());
-    let wrong = Fault::MarkNotCleared.put_into(&right);
-    for (ruleset, expected) in [(&right, Judged::Drop), (&wrong, Judged::Accept)] {
-        let out = judge_given(ruleset, &leaving("lo", 8055), &Given::default());
-        let out = out.expect("a ruleset of ours");
-        assert_eq!(out.verdict, Judged::Accept);
+    let ruleset = ruleset(&world());
+    let out = judge_given(&ruleset, &leaving("lo", 8055), &Given::default());
+    let out = out.expect("a ruleset of ours");
+    assert_eq!(out.verdict, Judged::Accept);
+    for ct in [CtState::New, CtState::Untracked] {
         let given = Given {
             mark: out.mark,
             ..Given::default()
         };
-        assert_eq!(verdict(ruleset, &arriving("lo", 8055), &given), expected);
+        let mut packet = arriving("lo", 8055);
+        packet.ct = ct;
+        assert_eq!(verdict(&ruleset, &packet, &given), Judged::Drop);
     }
+}
+
+#[test]
+fn pre_dnat_policy_judges_what_was_sent() {
+    let (from, to) = ("eth2".into(), "eth9".into());
+    let mut packet = new_tcp(Way::Forward { from, to }, 9000);
+    let sent_to = |port| Some(("10.0.0.3".parse().expect("an address"), Some(port)));
+    packet.original_destination = sent_to(443);
+    let fault = Fault::AgainByTheHeader;
+    tells(fault, &packet, &Given::default(), Judged::Accept);
+    packet.destination_port = Some(443);
+    packet.original_destination = sent_to(9000);
+    tells(fault, &packet, &Given::default(), Judged::Drop);
+}
+
+#[test]
+fn what_comes_through_loopback_was_translated_before_it_came() {
+    let mut view = world();
+    let mut endpoint = (*view.endpoints[&"hep/eth2".into()]).clone();
+    endpoint.interface = InterfaceMatch::Named("lo".into());
+    view.endpoints.insert("hep/lo".into(), Arc::new(endpoint));
+    let mut packet = arriving("lo", 443);
+    let sent_to = |port| Some(("10.0.0.3".parse().expect("an address"), Some(port)));
+    packet.original_destination = sent_to(9000);
+    let fault = Fault::AgainByTheEntryOnLoopback;
+    tells_in(&view, fault, &packet, &Given::default(), Judged::Accept);
+    packet.destination_port = Some(9000);
+    packet.original_destination = sent_to(443);
+    tells_in(&view, fault, &packet, &Given::default(), Judged::Drop);
+}
+
+#[test]
+fn a_failsafe_that_pre_dnat_policy_allows_too_is_forwarded_by_forward_policy_only() {
+    let (from, to) = ("eth2".into(), "eth9".into());
+    let mut packet = new_tcp(Way::Forward { from, to }, 22);
+    let fault = Fault::AgainWithoutFailsafes;
+    tells(fault, &packet, &Given::default(), Judged::Drop);
+    packet.destination_port = Some(2222);
+    packet.original_destination = Some(("10.0.0.3".parse().expect("an address"), Some(22)));
+    tells(fault, &packet, &Given::default(), Judged::Drop);
 }
 
 #[test]
@@ -253,7 +316,7 @@ fn replies_of_workload_interfaces_are_denied_where_no_workload_is() {
 fn packets_that_others_keep_untracked_are_judged() {
     let mut packet = arriving("eth0", 81);
     packet.ct = CtState::Untracked;
-    let fault = Fault::UntrackedForTheMark;
+    let fault = Fault::UntrackedForTheList;
     tells(fault, &packet, &Given::default(), Judged::Drop);
 }
 

@@ -68,11 +68,12 @@ fn class(kind: EndpointKind, list: PolicyList, direction: Direction, shape: &Sha
     }
 }
 
-const ENDPOINTS: [(&str, Option<&str>); 6] = [
+const ENDPOINTS: [(&str, Option<&str>); 7] = [
     ("hep/a", Some("eth0")),
     ("hep/b", Some("eth1")),
     ("hep/c", None),
     ("hep/d", Some("*")),
+    ("hep/e", Some("lo")),
     ("wep/a", Some("cali1")),
     ("wep/b", Some("cali2")),
 ];

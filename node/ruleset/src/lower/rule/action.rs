@@ -13,21 +13,13 @@ use palisade_policy::{config::LogLimit, ids::RuleId, rule::Action};
 pub(in crate::lower) enum Allow {
     /// Ends the stage.
     Accept,
-    /// And says so to later stages, by a bit of the mark.
-    Mark {
-        /// Which.
-        bit: u32,
-    },
     /// And clears what answers of plugins said here.
     Forget {
         /// Where they say it.
         bits: u32,
     },
     /// And keeps the packet out of connection tracking.
-    Untrack {
-        /// Which says so to later stages.
-        bit: u32,
-    },
+    Untrack,
 }
 
 impl Context<'_> {
@@ -47,22 +39,17 @@ impl Context<'_> {
     /// A chain of its own where an allow is more than a verdict, so that it can be the element of a map.
     fn allowed(&mut self, id: RuleId) -> Verdict {
         let accept = Expression::Verdict(Verdict::Accept);
-        let mark = |bit| Expression::SetMark {
-            mask: bit,
-            value: bit,
-        };
         let expressions = match self.allow {
             Allow::Accept if !self.audits => return Verdict::Accept,
             Allow::Accept => vec![accept],
-            Allow::Mark { bit } => vec![mark(bit), accept],
             Allow::Forget { bits } => {
                 let (mask, value) = (bits, 0);
                 vec![Expression::SetMark { mask, value }, accept]
             }
-            Allow::Untrack { bit } => vec![mark(bit), Expression::Notrack, accept],
+            Allow::Untrack => vec![Expression::Notrack, accept],
         };
         // Without connection tracking every packet of a flow comes here, and none is known to begin it.
-        let begins = self.audits && !matches!(self.allow, Allow::Untrack { .. });
+        let begins = self.audits && self.allow != Allow::Untrack;
         let tell = || vec![Expression::CtUnconfirmed, audit(LogAction::Allow, id)];
         let tells = begins.then(|| NftRule::new(tell()).of(id));
         let rules = tells

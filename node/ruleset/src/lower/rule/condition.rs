@@ -1,7 +1,7 @@
 //! What a match asks, and what is left to test of it after the index decided something.
 
 use super::Decided;
-use crate::ir::{Expression, IcmpTest};
+use crate::ir::{Expression, IcmpTest, Key};
 use palisade_policy::rule::{EntityMatch, IcmpMatch, Match, Protocol};
 
 /// The rule's condition depends on the protocol although it names none: on these.
@@ -105,5 +105,31 @@ pub(super) fn icmp_tests(matches: &Match, protocol: Option<Protocol>) -> Option<
             tests.extend(not_icmp.map(|icmp| test(icmp, true)));
             Some(tests)
         }
+    }
+}
+
+/// Whether it needs the protocol to be known.
+pub(super) const fn reads_transport(expression: &Expression) -> bool {
+    matches!(
+        expression,
+        Expression::Port { .. }
+            | Expression::Icmp(_)
+            | Expression::Lookup {
+                key: Key::Port(_),
+                ..
+            }
+    )
+}
+
+/// Cheapest first.
+pub(super) const fn cost(expression: &Expression) -> u8 {
+    match expression {
+        Expression::Protocol { .. } => 0,
+        Expression::Icmp(_) | Expression::Port { .. } => 1,
+        Expression::Net { .. } => 2,
+        Expression::Lookup {
+            key: Key::Port(_), ..
+        } => 3,
+        _ => 4,
     }
 }

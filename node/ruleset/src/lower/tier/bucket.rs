@@ -115,6 +115,7 @@ impl<'a> Maker<'a> {
                 used: BTreeMap::new(),
                 rejects: terms.rejects,
                 allow: terms.allow,
+                again: terms.again,
                 questions: terms.questions.clone(),
                 audits: terms.audits,
                 hook,

@@ -1,7 +1,7 @@
 //! What a tier is lowered from: policies in order, and the terms they share.
 
 use crate::{
-    ir::TableName,
+    ir::{End, TableName},
     lower::rule::{Allow, Port, may_match, wants_ports},
     plugins::Questions,
 };
@@ -33,6 +33,8 @@ pub(in crate::lower) struct Terms {
     pub(in crate::lower) default_id: Option<RuleId>,
     pub(in crate::lower) rejects: bool,
     pub(in crate::lower) allow: Allow,
+    /// As [`Dispatch::again`](crate::stage::Dispatch::again).
+    pub(in crate::lower) again: Option<End>,
     /// Of the whole class.
     pub(in crate::lower) questions: Option<Arc<Questions>>,
     pub(in crate::lower) audits: bool,
@@ -46,18 +48,17 @@ pub(in crate::lower) struct TierPlace<'a> {
     pub(in crate::lower) name: String,
     /// The dispatch: chains are shared within it.
     pub(in crate::lower) hook: &'static str,
+    /// Where its chains and maps are.
+    pub(in crate::lower) table: TableName,
     pub(in crate::lower) list: PolicyList,
     pub(in crate::lower) endpoint: Option<&'a EndpointId>,
     pub(in crate::lower) tier: Option<&'a TierName>,
 }
 
-impl TierPlace<'_> {
-    /// Lists that come before connection tracking or translation have a table of their own.
-    pub(super) const fn table(&self) -> TableName {
-        match self.list {
-            PolicyList::Normal | PolicyList::Forward => TableName::Main,
-            PolicyList::Untracked | PolicyList::PreDnat => TableName::Raw,
-        }
+impl Terms {
+    /// Which end of a packet is its destination.
+    pub(super) fn destination(&self) -> End {
+        self.again.unwrap_or(End::Destination)
     }
 }
 

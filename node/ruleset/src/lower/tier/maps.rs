@@ -5,7 +5,7 @@
 
 use super::index::{Index, Ports};
 use crate::{
-    ir::{Element, Map, Rule, SetName, Shape, Table, Value, Verdict},
+    ir::{Element, End, Map, Rule, SetName, Shape, Table, Value, Verdict},
     lower::fragment::{index_name, port_element},
     text::render_rule,
 };
@@ -13,8 +13,9 @@ use palisade_policy::rule::{PortRange, Protocol};
 use std::{collections::BTreeMap, ops::Range, sync::Arc};
 
 /// How many elements the maps have: a map without is not there.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct Sizes {
+    destination: End,
     exact: usize,
     wide: BTreeMap<Protocol, usize>,
 }
@@ -30,12 +31,21 @@ pub(super) struct Slot {
 // === impl Sizes ===
 
 impl Sizes {
+    /// Of empty maps.
+    pub(super) const fn of(destination: End) -> Self {
+        Self {
+            destination,
+            exact: 0,
+            wide: BTreeMap::new(),
+        }
+    }
+
     pub(super) fn add(&mut self, protocol: Protocol, range: PortRange) {
-        *self.of(protocol, range) += 1;
+        *self.size(protocol, range) += 1;
     }
 
     pub(super) fn remove(&mut self, protocol: Protocol, range: PortRange) {
-        *self.of(protocol, range) -= 1;
+        *self.size(protocol, range) -= 1;
     }
 
     pub(super) fn has_exact(&self) -> bool {
@@ -53,8 +63,8 @@ impl Sizes {
         self.has_exact() == other.has_exact() && self.wide().eq(other.wide())
     }
 
-    fn of(&mut self, protocol: Protocol, range: PortRange) -> &mut usize {
-        if range.first() == range.last() {
+    fn size(&mut self, protocol: Protocol, range: PortRange) -> &mut usize {
+        if is_exact(self.destination, range) {
             &mut self.exact
         } else {
             self.wide.entry(protocol).or_default()
@@ -65,8 +75,12 @@ impl Sizes {
 // === impl Slot ===
 
 impl Slot {
-    pub(super) fn new(frame: &str, protocol: Protocol, range: PortRange) -> Self {
-        if range.first() == range.last() {
+    pub(super) fn new(
+        (frame, destination): (&str, End),
+        protocol: Protocol,
+        range: PortRange,
+    ) -> Self {
+        if is_exact(destination, range) {
             Self {
                 map: exact(frame),
                 shape: Shape::ProtocolPort,
@@ -82,6 +96,12 @@ impl Slot {
             }
         }
     }
+}
+
+/// Whether an element stands in the map of single ports. nft cannot read a lookup of protocol and original port together,
+/// so of these all are in the maps of one protocol.
+fn is_exact(destination: End, range: PortRange) -> bool {
+    destination != End::Original && range.first() == range.last()
 }
 
 /// Where the index stands and whether it may reject, what its chain does before and after looking up, what the rest of each protocol comes to, and
@@ -136,7 +156,7 @@ pub(super) fn elements(
 }
 
 /// Adds the maps of an index.
-pub(super) fn add_maps(frame: &str, index: &Index, table: &mut Table) {
+pub(super) fn add_maps((frame, destination): (&str, End), index: &Index, table: &mut Table) {
     let mut add = |name: SetName, shape: Shape, interval: bool, elements: BTreeMap<_, _>| {
         if !elements.is_empty() {
             let map = Map {
@@ -151,7 +171,7 @@ pub(super) fn add_maps(frame: &str, index: &Index, table: &mut Table) {
     for (protocol, ports) in &index.protocols {
         let mut ranges = BTreeMap::new();
         for (range, verdict) in elements(ports, 0..super::index::END) {
-            if range.first() == range.last() {
+            if is_exact(destination, range) {
                 let key = Value::ProtocolPort(*protocol, range.first());
                 singles.insert(Element::single(key), verdict.clone());
             } else {

@@ -9,7 +9,7 @@ use super::{
     maps::{Slot, elements},
 };
 use crate::{
-    ir::{Chain, ChainName, Element, Set, SetName, Shape, TableName, Verdict},
+    ir::{Chain, ChainName, Element, End, Set, SetName, Shape, TableName, Verdict},
     lower::{LowerCache, selector::Selectors},
 };
 use palisade_policy::{
@@ -65,7 +65,7 @@ impl Touched {
 
     fn element(
         &mut self,
-        (table, frame): (TableName, &str),
+        (table, frame): (TableName, (&str, End)),
         protocol: Protocol,
         range: PortRange,
     ) -> &mut Changed {
@@ -132,7 +132,8 @@ impl LoweredTier {
         };
         let (index, policies) = (&mut indexed.index, &mut self.policies);
         let sizes = indexed.sizes.clone();
-        let frame = (self.table, indexed.frame.as_str());
+        let frame = (indexed.frame.as_str(), self.terms.destination());
+        let frame = (self.table, frame);
         let mut named: BTreeMap<Protocol, Vec<Range<u32>>> = BTreeMap::new();
         for edit in &edits {
             for line in policies.lines_of(edit.rank).chain(policies.lines_to(edit)) {

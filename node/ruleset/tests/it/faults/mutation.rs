@@ -10,25 +10,30 @@ use std::sync::Arc;
 pub(super) enum Fault {
     InvalidBeforeDispatch,
     FailsafeBeforeDispatch,
-    NoMark,
-    MarkNotCleared,
-    UntrackedForTheMark,
+    NotJudgedAgain,
+    MarkBelieved,
+    UntrackedForTheList,
+    AgainByTheHeader,
+    AgainByTheEntryOnLoopback,
+    AgainWithoutFailsafes,
+    RepliesOfUnknownWorkloads,
     TranslatedJudgedInOutputOnly,
     ForwardedJudgedInPostrouting,
     NoNeighbourDiscovery,
-    RepliesOfUnknownWorkloads,
 }
 
-pub(super) const FAULTS: [Fault; 9] = [
+/// Those that random worlds show.
+pub(super) const FAULTS: [Fault; 10] = [
     Fault::InvalidBeforeDispatch,
     Fault::FailsafeBeforeDispatch,
-    Fault::NoMark,
-    Fault::MarkNotCleared,
-    Fault::UntrackedForTheMark,
+    Fault::NotJudgedAgain,
+    Fault::MarkBelieved,
+    Fault::UntrackedForTheList,
+    Fault::AgainByTheHeader,
+    Fault::RepliesOfUnknownWorkloads,
     Fault::TranslatedJudgedInOutputOnly,
     Fault::ForwardedJudgedInPostrouting,
     Fault::NoNeighbourDiscovery,
-    Fault::RepliesOfUnknownWorkloads,
 ];
 
 impl Fault {
@@ -53,23 +58,32 @@ impl Fault {
                     insert(&mut ruleset, vec![lookup, accept]);
                 }
             }
-            Self::NoMark => each_rule(&mut ruleset, |_, rule| {
-                rule.expressions
-                    .retain(|e| !matches!(e, Expression::SetMark { value, .. } if *value != 0));
-                true
-            }),
-            Self::MarkNotCleared => each_rule(&mut ruleset, |_, rule| {
-                rule.expressions
-                    .retain(|e| !matches!(e, Expression::SetMark { value: 0, .. }));
-                !rule.expressions.is_empty()
-            }),
-            Self::UntrackedForTheMark => each_rule(&mut ruleset, |_, rule| {
-                for expression in &mut rule.expressions {
-                    if matches!(expression, Expression::Mark { .. }) {
-                        *expression = Expression::CtState(vec![State::Untracked]);
-                    }
+            Self::NotJudgedAgain => each_rule(&mut ruleset, |_, rule| !jumps_again(rule)),
+            Self::MarkBelieved => {
+                let (mask, value) = (0x0001_0000, 0x0001_0000);
+                let accept = Expression::Verdict(Verdict::Accept);
+                insert(&mut ruleset, vec![Expression::Mark { mask, value }, accept]);
+            }
+            Self::UntrackedForTheList => each_rule(&mut ruleset, |_, rule| {
+                if jumps_again(rule) {
+                    rule.expressions = vec![
+                        Expression::CtState(vec![State::Untracked]),
+                        Expression::Verdict(Verdict::Accept),
+                    ];
                 }
                 true
+            }),
+            Self::AgainByTheHeader => each_rule(&mut ruleset, |name, rule| {
+                name.as_str() != "again" || rule.expressions.first() != Some(&Expression::CtDnat)
+            }),
+            Self::AgainByTheEntryOnLoopback => each_rule(&mut ruleset, |name, rule| {
+                let looped = matches!(rule.expressions.first(), Some(Expression::Interface { .. }));
+                name.as_str() != "again" || !looped
+            }),
+            Self::AgainWithoutFailsafes => each_rule(&mut ruleset, |name, rule| {
+                let returns = Some(&Expression::Verdict(Verdict::Return));
+                let tests = rule.expressions.len() > 1 && rule.expressions.last() == returns;
+                !(name.as_str().starts_with("class_") && tests)
             }),
             Self::RepliesOfUnknownWorkloads => {
                 let states = Expression::CtState(vec![State::Established, State::Related]);
@@ -103,6 +117,13 @@ impl Fault {
         }
         ruleset
     }
+}
+
+/// Whether the rule asks what an early list said.
+pub(crate) fn jumps_again(rule: &Rule) -> bool {
+    matches!(rule.expressions.as_slice(), [Expression::Verdict(Verdict::Jump(chain))]
+        if chain.as_str() == "again" || chain.as_str().ends_with("again_untracked")
+            || chain.as_str() == "again_untracked_out")
 }
 
 /// A rule before all else that is asked of packets that arrive.
