@@ -1,10 +1,12 @@
-//! Saved views on disks that fail: named cases here, sequences of faults in [`faults`], the layout before in [`earlier`].
+//! Saved views: what is found at start, here; damage and failing disks, sequences of faults, the layout before and locks,
+//! each in a file.
 
 use crate::disk::{Faults, SimulatedDisk};
 use palisade_node::enforce::saved::{Disk, InUse, Store};
 use palisade_policy::view::{Digest, Epoch, Position};
 use std::{convert::Infallible, fs};
 
+mod damage;
 mod earlier;
 mod faults;
 mod lock;
@@ -79,14 +81,6 @@ fn found(revision: u64, snapshot: &str, changes: &[&str]) -> Found {
     let changes = changes.iter().map(|ops| (*ops).to_owned()).collect();
     Some((revision, snapshot.to_owned(), changes))
 }
-
-const ALL_WRITES_FAIL: Faults = Faults {
-    reads: 0,
-    writes: 1000,
-    cut_after: None,
-    fails_after: None,
-    killed_after: None,
-};
 
 #[test]
 fn kept_snapshots_and_changes_come_back_after_a_power_cut() {
@@ -192,78 +186,6 @@ fn what_a_killed_process_did_not_sync_is_durable_once_confirmed() {
 }
 
 #[test]
-fn a_snapshot_that_cannot_be_kept_costs_no_change_before_or_after_it() {
-    for cut_after in 0..8 {
-        let disk = saved(2);
-        let (mut store, _) = open(&disk, None);
-        store.confirm().expect("written");
-        store.begin_snapshot(&position(3), ["3"]).expect("written");
-        // All calls of `keep` fail from this one on.
-        disk.set_faults(Faults {
-            cut_after: Some(cut_after),
-            ..Faults::default()
-        });
-        let kept = store.keep();
-        disk.restart();
-        if kept.is_ok() {
-            assert!(cut_after > 2, "three calls make it durable");
-            continue;
-        }
-        change(&mut store, 4, "4");
-        drop(store);
-        disk.cut_power();
-        assert_eq!(open(&disk, None).1, found(4, "1", &["2", "4"]));
-    }
-}
-
-#[test]
-fn a_file_whose_sync_failed_is_not_appended_to() {
-    // What was noted before was not synced either, and the next sync would not say that it is lost.
-    for seed in 0..20 {
-        let disk = saved_on(SimulatedDisk::new(seed), 1);
-        let (mut store, _) = open(&disk, None);
-        store.confirm().expect("written");
-        let newer = Position {
-            revision: 7,
-            ..position(1)
-        };
-        store.note(&newer).expect("noted");
-        store.begin_change(&position(8), b"8").expect("written");
-        disk.set_faults(Faults {
-            fails_after: Some(1),
-            ..Faults::default()
-        });
-        store.keep().expect_err("not synced");
-        if store.takes_changes() {
-            change(&mut store, 9, "9");
-        } else {
-            snapshot(&mut store, 9, "9");
-        }
-        drop(store);
-        disk.cut_power();
-        assert_eq!(revision(&disk, None), Some(9));
-    }
-}
-
-#[test]
-fn a_snapshot_that_cannot_be_written_leaves_no_file() {
-    let disk = saved(1);
-    let (mut store, _) = open(&disk, None);
-    for call in 1..4 {
-        disk.set_faults(Faults {
-            fails_after: Some(call),
-            ..Faults::default()
-        });
-        store.begin_snapshot(&position(2), ["2"]).expect_err("full");
-        disk.set_faults(Faults::default());
-        assert_eq!(disk.names(), ["view.1"]);
-        assert!(store.trouble().is_some());
-    }
-    change(&mut store, 2, "2");
-    assert!(store.trouble().is_none());
-}
-
-#[test]
 fn a_discarded_transaction_leaves_no_trace() {
     let disk = saved(2);
     let (mut store, _) = open(&disk, None);
@@ -283,90 +205,6 @@ fn a_discarded_transaction_leaves_no_trace() {
     assert_eq!(disk.names(), ["view.1"]);
     drop(store);
     assert_eq!(open(&disk, None).1, found(4, "1", &["2", "4"]));
-}
-
-#[test]
-fn two_generations_stay_and_the_older_one_is_for_damage() {
-    let disk = saved(2);
-    let (mut store, _) = open(&disk, None);
-    for revision in 3..6 {
-        snapshot(&mut store, revision, &revision.to_string());
-    }
-    drop(store);
-    assert_eq!(disk.names(), ["view.3", "view.4"]);
-    let mut newest = disk.content("view.4").expect("there");
-    newest[70] ^= 1;
-    disk.put("view.4", &newest);
-    let (mut store, there) = open(&disk, None);
-    assert_eq!(there, found(4, "4", &[]));
-    assert!(store.trouble().is_some());
-    // A newer transaction ends it, and only then the damaged file goes.
-    assert!(!store.takes_changes());
-    store.begin_snapshot(&position(4), ["4"]).expect("nothing");
-    store.keep().expect("nothing");
-    store.confirm().expect_err("it is not the last good one");
-    assert_eq!(disk.content("view.4"), Some(newest));
-    snapshot(&mut store, 6, "6");
-    assert!(store.trouble().is_none());
-    assert_eq!(disk.names(), ["view.3", "view.5"]);
-}
-
-#[test]
-fn a_file_that_cannot_be_read_for_once_is_there_the_next_time() {
-    let disk = saved(2);
-    let (mut store, _) = open(&disk, None);
-    snapshot(&mut store, 3, "3");
-    drop(store);
-    disk.set_unreadable(Some("view.2"));
-    let (mut store, there) = open(&disk, None);
-    assert_eq!(there, found(2, "1", &["2"]));
-    store.confirm().expect_err("it is not the last good one");
-    drop(store);
-    disk.set_unreadable(None);
-    assert_eq!(revision(&disk, None), Some(3));
-}
-
-#[test]
-fn a_view_that_cannot_be_built_gives_way_to_the_one_before() {
-    let disk = saved(1);
-    let (mut store, _) = open(&disk, None);
-    change(&mut store, 2, "2");
-    snapshot(&mut store, 3, "3");
-    change(&mut store, 4, "4");
-    drop(store);
-    let mut tried = Vec::new();
-    let (_, found) = Store::open_on(disk.process(), None, |view| {
-        tried.push(view.position.revision);
-        if view.position.revision > 1 {
-            return Err("unknown field");
-        }
-        Ok(())
-    })
-    .expect("not in use");
-    assert_eq!(found.map(|(at, ())| at.revision), Some(1));
-    assert_eq!(tried, [4, 3, 2, 1]);
-    assert_eq!(revision(&disk, None), Some(4));
-}
-
-#[test]
-fn a_disk_that_cannot_be_written_gives_its_view_and_says_so_until_it_can() {
-    let disk = saved(2);
-    disk.set_faults(ALL_WRITES_FAIL);
-    let (mut store, there) = open(&disk, None);
-    assert_eq!(there, found(2, "1", &["2"]));
-    assert!(store.trouble().is_some());
-    store.confirm().expect_err("not written");
-    store.begin_change(&position(3), b"3").expect_err("full");
-    store.begin_snapshot(&position(3), ["3"]).expect_err("full");
-    assert!(store.trouble().is_some());
-
-    disk.set_faults(Faults::default());
-    store.confirm().expect("written");
-    assert!(store.trouble().is_none());
-    change(&mut store, 3, "3");
-    drop(store);
-    disk.cut_power();
-    assert_eq!(revision(&disk, None), Some(3));
 }
 
 #[test]
@@ -451,18 +289,28 @@ fn real_files_come_back() {
 }
 
 #[test]
-fn a_directory_that_cannot_be_looked_at_gives_a_store_without_a_view() {
-    let dir = tempfile::tempdir().expect("tempdir");
-    let path = dir.path().join("file");
-    fs::write(&path, "in the way").expect("written");
-    let (mut store, there) =
-        Store::open(&path, None, |_| Ok::<_, Infallible>(())).expect("not in use");
-    assert!(there.is_none());
-    assert!(store.trouble().is_some());
-    store
-        .begin_snapshot(&position(1), ["1"])
-        .expect_err("not there");
-    fs::remove_file(&path).expect("removed");
-    snapshot(&mut store, 1, "1");
-    assert!(store.trouble().is_none());
+fn a_change_is_one_call_before_the_kernel_gets_it_and_two_after() {
+    let disk = saved(1);
+    let (mut store, _) = open(&disk, None);
+    store.confirm().expect("written");
+    // The first one after a snapshot, too.
+    for whole in [false, true, false] {
+        if whole {
+            snapshot(&mut store, 4, "4");
+        }
+        for revision in 5..7 {
+            let calls = || {
+                let calls = disk.calls();
+                disk.set_faults(Faults::default());
+                calls
+            };
+            calls();
+            store
+                .begin_change(&position(revision), b"5")
+                .expect("written");
+            assert_eq!(calls(), 1);
+            store.keep().expect("kept");
+            assert_eq!(calls(), 2);
+        }
+    }
 }

@@ -4,11 +4,11 @@ use super::{change, found, open, position, snapshot};
 use crate::disk::SimulatedDisk;
 use palisade_policy::view::Position;
 
-fn record(kind: u8, chain: &mut blake3::Hash, position: &Position, ops: &str) -> Vec<u8> {
+fn record(kind: u8, chain: &mut blake3::Hash, position: &Position, ops: &[u8]) -> Vec<u8> {
     let mut record = vec![kind];
     record.extend(u32::try_from(ops.len()).expect("short").to_le_bytes());
     record.extend(bytes(position));
-    record.extend(ops.as_bytes());
+    record.extend(ops);
     let mut hasher = blake3::Hasher::new();
     *chain = hasher.update(chain.as_bytes()).update(&record).finalize();
     record.extend(chain.as_bytes());
@@ -22,22 +22,35 @@ fn bytes(position: &Position) -> Vec<u8> {
     bytes
 }
 
-/// A snapshot file, and a journal with a good change and one that was begun, each its revision as text.
-fn files(revision: u64) -> (Vec<u8>, Vec<u8>) {
+/// A snapshot file, and a journal with a good change and one that was begun.
+pub(super) fn written(
+    snapshot: (Position, &[u8]),
+    good: (Position, &[u8]),
+    begun: (Position, &[u8]),
+) -> (Vec<u8>, Vec<u8>) {
     let mut file = b"palisade snapshot 1\n".to_vec();
-    file.extend(bytes(&position(revision)));
-    file.extend(revision.to_string().bytes());
+    file.extend(bytes(&snapshot.0));
+    file.extend(snapshot.1);
     let checksum = blake3::hash(&file);
     file.extend(checksum.as_bytes());
     let mut journal = b"palisade journal 1\n\0".to_vec();
     journal.extend(checksum.as_bytes());
     let mut chain = checksum;
-    let (good, begun) = (position(revision + 1), position(revision + 2));
-    let ops = [good, begun].map(|at| at.revision.to_string());
-    journal.extend(record(1, &mut chain, &good, &ops[0]));
-    journal.extend(record(2, &mut chain, &good, ""));
-    journal.extend(record(1, &mut chain, &begun, &ops[1]));
+    journal.extend(record(1, &mut chain, &good.0, good.1));
+    journal.extend(record(2, &mut chain, &good.0, &[]));
+    journal.extend(record(1, &mut chain, &begun.0, begun.1));
     (file, journal)
+}
+
+/// The same at this revision and the two after it, each its revision as text.
+fn files(revision: u64) -> (Vec<u8>, Vec<u8>) {
+    let at = |revision: u64| (position(revision), revision.to_string());
+    let [snapshot, good, begun] = [at(revision), at(revision + 1), at(revision + 2)];
+    written(
+        (snapshot.0, snapshot.1.as_bytes()),
+        (good.0, good.1.as_bytes()),
+        (begun.0, begun.1.as_bytes()),
+    )
 }
 
 /// Generation 10, 11, (12) before generation 20, 21, (22); 30 was begun.
