@@ -138,6 +138,15 @@ impl Directory {
     }
 }
 
+impl Drop for Directory {
+    fn drop(&mut self) {
+        // Closing it is not enough: a child that was just forked has it open until it runs its program.
+        if let Some(Err(err)) = self.locked.as_ref().map(File::unlock) {
+            tracing::warn!(%err, "state directory not unlocked");
+        }
+    }
+}
+
 impl Disk for Directory {
     fn lock(&mut self) -> io::Result<()> {
         if self.locked.is_none() {

@@ -1,9 +1,17 @@
-//! One daemon per network namespace.
+//! One daemon per state directory and per network namespace.
 
 use crate::namespace::in_namespace;
-use palisade_node::enforce::saved::lock_namespace;
+use palisade_node::enforce::saved::{Store, lock_namespace};
 use rustix::thread::{Uid, set_thread_uid};
-use std::{io, os::linux::net::SocketAddrExt, os::unix::net, sync::mpsc};
+use std::{
+    convert::Infallible,
+    io,
+    os::linux::net::SocketAddrExt,
+    os::unix::net,
+    process::Command,
+    sync::mpsc,
+    time::{Duration, Instant},
+};
 
 #[test]
 fn one_daemon_per_network_namespace_and_a_busy_queue_tells_as_well() {
@@ -17,8 +25,27 @@ fn one_daemon_per_network_namespace_and_a_busy_queue_tells_as_well() {
         // Another namespace has a lock of its own.
         in_namespace(|| drop(lock_namespace().expect("free")));
         drop(lock);
-        lock_namespace().expect("free");
+        eventually(lock_namespace);
     });
+}
+
+#[test]
+fn a_directory_is_free_at_once_although_a_child_may_have_its_descriptors() {
+    // Between fork and exec a child of any thread has them all.
+    let (done, end) = mpsc::channel::<()>();
+    let children = std::thread::spawn(move || {
+        while end.try_recv() == Err(mpsc::TryRecvError::Empty) {
+            let status = Command::new("true").status().expect("run");
+            assert!(status.success());
+        }
+    });
+    let dir = tempfile::tempdir().expect("tempdir");
+    for _ in 0..2000 {
+        let opened = Store::open(dir.path(), None, |_| Ok::<_, Infallible>(()));
+        drop(opened.expect("free"));
+    }
+    drop(done);
+    children.join().expect("ended");
 }
 
 #[test]
@@ -35,7 +62,7 @@ fn another_user_cannot_keep_the_daemon_from_starting() {
         let (done, end) = mpsc::channel::<()>();
         let squatter = std::thread::spawn(move || {
             set_thread_uid(Uid::from_raw(65534)).expect("root");
-            let squatter = net::UnixListener::bind_addr(&name).expect("free");
+            let squatter = eventually(|| net::UnixListener::bind_addr(&name));
             told.send(()).expect("waited for");
             // Until the test is through.
             let _ = end.recv();
@@ -46,4 +73,16 @@ fn another_user_cannot_keep_the_daemon_from_starting() {
         drop(done);
         squatter.join().expect("ended");
     });
+}
+
+/// A socket of ours is gone a moment after it was closed: until then a child of another test has it, too.
+fn eventually<T>(mut attempt: impl FnMut() -> io::Result<T>) -> T {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    loop {
+        match attempt() {
+            Ok(done) => return done,
+            Err(err) if Instant::now() > deadline => panic!("{err}"),
+            Err(_) => std::thread::yield_now(),
+        }
+    }
 }
