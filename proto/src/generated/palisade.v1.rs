@@ -3714,7 +3714,7 @@ pub struct GetStatusResponse {
     /// Deviations from Calico that are switched on, e.g. "exemptions.loopback".
     #[prost(string, repeated, tag = "10")]
     pub deviations: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
-    /// Nodes that refused something.
+    /// Nodes that run on something other than what is desired: they refused it, or their machine failed.
     #[prost(uint32, tag = "11")]
     pub nodes_degraded: u32,
     /// Endpoints of all nodes by state, as the nodes last reported.
