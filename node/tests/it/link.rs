@@ -60,8 +60,8 @@ impl Joining {
             metrics: Metrics::default(),
             loaded: daemon.supervisor.loaded.clone(),
             channel: daemon.supervisor.channel.clone(),
-            bind_failures: daemon.running.feed.bind_failures.clone(),
-            failing: daemon.running.feed.failing.clone(),
+            bind_failures: daemon.supervisor.bind_failures.clone(),
+            failing: daemon.supervisor.failing.clone(),
         };
         Self {
             state: link.subscribe(),

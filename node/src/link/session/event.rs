@@ -31,6 +31,10 @@ pub enum Event {
 }
 
 /// What a session wants done.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "a session gives one or two, and they are performed at once"
+)]
 #[derive(Debug, PartialEq)]
 pub enum Effect {
     /// Say this.

@@ -312,7 +312,7 @@ fn a_nack_does_not_claim_what_the_kernel_is_not_known_to_enforce() {
     let mut session = welcome(Some(held));
     transact(&mut session, v1::TransactionKind::Delta, Some(held), to);
     let rejected = Event::Decided {
-        outcome: Outcome::Rejected(Rejection::internal("no memory")),
+        outcome: Outcome::Rejected(Rejection::unavailable("no memory")),
         enforced: None,
     };
     let effects = session.on_event(rejected, START);

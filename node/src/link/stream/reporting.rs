@@ -96,6 +96,7 @@ mod tests {
         let interface = Interface {
             up: true,
             addresses: vec![[10, 0, 0, address].into()],
+            master: None,
         };
         observed
             .environment
