@@ -124,14 +124,20 @@ impl Policies {
             return None;
         }
         let (mut edits, mut last) = (Vec::new(), 0);
-        let mut kept = 0;
+        // Those that go come first: one that comes may take the rank of one that goes.
+        let kept = to.iter().filter(|(id, _)| self.ranks.contains_key(id));
+        if kept.count() < self.by_rank.len() {
+            let staying: HashSet<&PolicyId> = to.iter().map(|(id, _)| id).collect();
+            let going = self.by_rank.iter();
+            let going = going.filter(|(_, (id, _))| !staying.contains(id));
+            edits.extend(going.map(|(rank, (id, _))| self.edit(id, *rank, None)));
+        }
         let mut fresh: Vec<(PolicyId, Arc<Policy>)> = Vec::new();
         for (id, policy) in to {
             let Some(rank) = self.ranks.get(id) else {
                 fresh.push((id.clone(), Arc::clone(policy)));
                 continue;
             };
-            kept += 1;
             insert_between(last, *rank, &mut fresh, &mut edits)?;
             last = *rank;
             let (_, old) = self.by_rank.get(rank)?;
@@ -141,12 +147,6 @@ impl Policies {
         }
         let end = last.checked_add(GAP * (Rank::try_from(fresh.len()).ok()? + 1))?;
         insert_between(last, end, &mut fresh, &mut edits)?;
-        if kept < self.by_rank.len() {
-            let staying: HashSet<&PolicyId> = to.iter().map(|(id, _)| id).collect();
-            let going = self.by_rank.iter();
-            let going = going.filter(|(_, (id, _))| !staying.contains(id));
-            edits.extend(going.map(|(rank, (id, _))| self.edit(id, *rank, None)));
-        }
         Some(edits)
     }
 
@@ -293,6 +293,48 @@ impl Line<'_> {
         ItemFault {
             item: self.policy.into(),
             reason,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::{collection::btree_set, prelude::*};
+
+    fn policies(names: impl IntoIterator<Item = u8>) -> Vec<(PolicyId, Arc<Policy>)> {
+        let named = |name| (PolicyId::new(format!("gnp/{name:03}")), Arc::default());
+        names.into_iter().map(named).collect()
+    }
+
+    fn changed(
+        from: &[(PolicyId, Arc<Policy>)],
+        to: &[(PolicyId, Arc<Policy>)],
+    ) -> Option<Policies> {
+        let mut changed = Policies::new(Direction::Ingress, from);
+        for edit in changed.edits(to)? {
+            changed.apply(edit);
+        }
+        Some(changed)
+    }
+
+    /// It once took the rank of the one that went, and went with it.
+    #[test]
+    fn one_that_comes_where_another_goes_stays() {
+        let (from, to) = (policies([22, 80, 81]), policies([44, 80]));
+        assert!(changed(&from, &to).expect("edits").is(&to));
+    }
+
+    proptest! {
+        #[test]
+        fn edits_lead_to_the_policies_that_they_are_for(
+            from in btree_set(0..20_u8, 0..8),
+            to in btree_set(0..20_u8, 0..8),
+        ) {
+            let (from, to) = (policies(from), policies(to));
+            if let Some(changed) = changed(&from, &to) {
+                prop_assert!(changed.is(&to), "{:?}", changed.by_rank);
+            }
         }
     }
 }
