@@ -21,6 +21,8 @@ pub struct Arguments {
 pub enum Command {
     /// Enforce policy, until SIGTERM or SIGINT; the rules stay when the daemon ends.
     Run(Run),
+    /// Enforce the saved policy once, and end: for the boot, before the network. Needs no control plane.
+    Guard(Guard),
     /// Remove our nftables tables, and so all enforcement. The state directory is kept.
     Uninstall(Uninstall),
     /// Print the version.
@@ -54,9 +56,37 @@ pub struct Run {
     /// This node's name, at enrolment [default: the host name in lower case].
     #[arg(long, value_name = "NAME")]
     pub node_name: Option<String>,
+    /// Do not own the nftables tables, even where the kernel (6.9 or later) can keep other programs from changing them.
+    #[arg(long, env = "PALISADE_SHARE_TABLES")]
+    pub share_tables: bool,
     /// Where to serve /healthz, /readyz and /metrics.
     #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:7603")]
     pub http_listen: SocketAddr,
+}
+
+/// Arguments of `guard`.
+#[derive(Args, Clone, Debug)]
+pub struct Guard {
+    /// Control plane, whose remembered addresses stay reachable: host name or address, and port.
+    #[arg(long, value_name = "HOST:PORT", env = "PALISADE_SERVER", value_parser = parse_server)]
+    pub server: Option<Server>,
+    /// Directory of the saved policy.
+    #[arg(long, value_name = "DIR", env = "PALISADE_STATE_DIR")]
+    pub state_dir: PathBuf,
+    /// What to enforce where no policy was ever saved.
+    #[arg(long, value_enum, default_value_t, env = "PALISADE_WITHOUT_VIEW")]
+    pub without_view: WithoutView,
+}
+
+/// What a host without saved policy does.
+#[derive(clap::ValueEnum, Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum WithoutView {
+    /// Nothing: everything flows until the first policy arrives.
+    #[default]
+    Nothing,
+    /// Everything is closed until the first policy arrives, but for the default failsafe ports, neighbour discovery and
+    /// DHCP.
+    Closed,
 }
 
 /// Arguments of `uninstall`.

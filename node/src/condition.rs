@@ -3,8 +3,9 @@
 /// Something that people should know.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct Condition {
-    /// `Degraded`, `ForeignChange`, `PlainTier`, `AddressMismatch`, `PluginsUnavailable`, `AuditUnavailable`,
-    /// `SinkRefused`, `SinkFailing`, and those of [`crate::link::state::kind`].
+    /// `Degraded`, `NotDurable`, `ForeignChange`, `PlainTier`, `AddressMismatch`, `OldKernel`, `InterfacesUnknown`,
+    /// `HttpUnavailable`, `PluginsUnavailable`, `AuditUnavailable`, `SinkRefused`, `SinkFailing`, and those of
+    /// [`crate::link::state::kind`].
     pub kind: &'static str,
     /// One word for machines.
     pub reason: &'static str,

@@ -25,6 +25,7 @@ pub mod inventory;
 mod kernel;
 mod listener;
 pub mod machine;
+mod quarantine;
 pub mod saved;
 mod saved_view;
 mod thread;
@@ -77,6 +78,7 @@ enum Command {
         done: oneshot::Sender<()>,
     },
     Inventory(oneshot::Sender<v1::Inventory>),
+    Condition(&'static str, Option<Condition>),
     Stop,
 }
 
@@ -115,6 +117,14 @@ impl Reconciler {
         let command = Command::Environment { environment, done };
         let _ = self.commands.send(command).await;
         let _ = enforced.await;
+    }
+
+    /// Something of this machine is not as it should be; absent: it is again.
+    pub async fn condition(&self, kind: &'static str, condition: Option<Condition>) {
+        let _ = self
+            .commands
+            .send(Command::Condition(kind, condition))
+            .await;
     }
 
     /// The hash of each item held.

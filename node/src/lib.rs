@@ -19,6 +19,7 @@ pub mod clock;
 pub mod condition;
 pub mod durable;
 pub mod enforce;
+pub mod guard;
 pub mod link;
 pub mod log;
 pub mod metrics;

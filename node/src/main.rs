@@ -5,28 +5,32 @@ use clap::Parser;
 use palisade_netfilter::Netfilter;
 use palisade_node::{
     arguments::{Arguments, Command, Uninstall},
-    enforce, run,
+    enforce, guard, log, run,
 };
-use std::{io::IsTerminal, process::ExitCode};
+use std::{io::IsTerminal, process::ExitCode, time::Duration};
+
+/// How long the end of the process waits for its log to be written.
+const LOG: Duration = Duration::from_secs(1);
 
 fn main() -> ExitCode {
-    match perform(Arguments::parse()) {
+    let code = match perform(Arguments::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(err) => {
-            eprintln!("error: {err:#}");
+            log::stderr().put(format!("error: {err:#}\n").as_bytes());
             ExitCode::FAILURE
         }
-    }
+    };
+    log::stderr().settle(LOG);
+    code
 }
 
 fn perform(arguments: Arguments) -> Result<()> {
     tracing_subscriber::fmt()
         .with_env_filter(
-            tracing_subscriber::EnvFilter::try_from_default_env()
-                .unwrap_or_else(|_| "info,netlink_packet_route=error,netlink_proto=error".into()),
+            tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| "info".into()),
         )
         .with_ansi(std::io::stderr().is_terminal())
-        .with_writer(std::io::stderr)
+        .with_writer(log::stderr)
         .init();
     match arguments.command {
         Command::Run(arguments) => tokio::runtime::Builder::new_current_thread()
@@ -34,6 +38,15 @@ fn perform(arguments: Arguments) -> Result<()> {
             .build()
             .context("start the runtime")?
             .block_on(run::run(arguments)),
+        Command::Guard(arguments) => {
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()
+                .context("start the runtime")?;
+            let done = runtime.block_on(guard::guard(&arguments))?;
+            println!("{done}");
+            Ok(())
+        }
         Command::Uninstall(arguments) => uninstall(&arguments),
         Command::Version => {
             println!("palisade-node {}", env!("CARGO_PKG_VERSION"));

@@ -138,14 +138,14 @@ impl Metrics {
         }
     }
 
-    /// In sync and enforced, once.
+    /// Whether the view held is enforced now.
     pub fn is_ready(&self) -> bool {
         self.ready.load(Ordering::Relaxed)
     }
 
-    /// Says so; true the first time.
-    pub fn set_ready(&self) -> bool {
-        !self.ready.swap(true, Ordering::Relaxed)
+    /// Says so.
+    pub fn set_ready(&self, ready: bool) {
+        self.ready.store(ready, Ordering::Relaxed);
     }
 }
 

@@ -1,50 +1,77 @@
 //! Wires the daemon: what starts when, and how it ends.
 //!
-//! First the saved view is enforced, with no connection to anybody; only then the node enrols if it must, and connects.
-//! SIGTERM and SIGINT end the process and leave the rules.
+//! First the saved view is enforced, with no connection to anybody, no listener and no writable disk; what is missing is a
+//! condition. Only then the node enrols if it must, and connects. SIGTERM and SIGINT end the process and leave the rules;
+//! so does the end of the thread that owns the kernel.
 
 use crate::{
     arguments::Run,
+    cause::chain,
+    condition::Condition,
     durable,
-    enforce::interfaces::watch_interfaces,
-    enforce::machine::{environment, follow},
-    enforce::{self, Reconciler},
-    link::join::Join,
-    link::servers::Servers,
-    link::state::Link,
+    enforce::{
+        self, Reconciler,
+        interfaces::{Interfaces, InterfacesError, watch_interfaces},
+        machine::{follow, old_kernel},
+        saved::{NamespaceLock, lock_namespace},
+    },
+    link::{join::Join, servers::Servers, state::Link},
     metrics::Metrics,
     observe::http,
-    plugins::audit::sink::Directory,
-    plugins::supervisor,
+    plugins::{audit::sink::Directory, supervisor},
 };
 use anyhow::{Context, Result};
-use palisade_netfilter::{Feature, Netfilter, ReadError};
-use tokio::signal::unix::{SignalKind, signal};
+use palisade_netfilter::{Feature, Netfilter, OldKernel, ReadError};
+use palisade_policy::packet::Environment;
+use std::{io, net::SocketAddr, time::Duration};
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    sync::watch,
+};
+
+/// Until interfaces that could not be read are tried again.
+const REREAD: Duration = Duration::from_secs(1);
 
 /// Runs until a signal.
 ///
 /// # Errors
-/// What keeps the daemon from starting. Once started, nothing but a signal ends it.
+/// What keeps the daemon from enforcing: another daemon, another owner of our tables, a kernel that would judge otherwise
+/// than policy says. Once started, only a signal ends it, or the end of the thread that owns the kernel.
 pub async fn run(arguments: Run) -> Result<()> {
     let dir = &arguments.state_dir;
-    durable::make_private_dir(dir).with_context(|| format!("make `{}`", dir.display()))?;
     let mut terminate = signal(SignalKind::terminate()).context("wait for SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("wait for SIGINT")?;
     let metrics = Metrics::default();
-    http::serve(arguments.http_listen, metrics.clone())
-        .await
-        .with_context(|| format!("listen on {}", arguments.http_listen))?;
+    let _alone = alone()?;
+    let old = suitable_kernel()?;
+    if let Err(err) = durable::make_private_dir(dir) {
+        tracing::error!(%err, dir = %dir.display(), "the state directory cannot be made");
+    }
 
-    let interfaces = watch_interfaces().await?;
+    let interfaces = watch_interfaces().await;
     let servers = Servers::open(dir, &arguments.server, arguments.enroll_server.as_ref());
     let link = Link::new(&arguments.server);
-    let environment = environment(&interfaces, &servers.sockets());
-    let running = enforce::start(dir, environment, metrics.clone()).await?;
+    let environment = Environment {
+        interfaces: interfaces
+            .as_ref()
+            .map_or_else(|_| Interfaces::new(), |latest| latest.borrow().clone()),
+        control_plane: servers.sockets().borrow().clone(),
+    };
+    let shared = arguments.share_tables;
+    let open = move || Ok(Netfilter::open()?.sharing(shared));
+    let running = enforce::start_on(open, dir, environment, metrics.clone()).await?;
     let reconciler = running.reconciler;
+    let mut enforcer_ended = tokio::task::spawn_blocking(move || running.thread.join());
+    if let Some(old) = old {
+        let condition = old_kernel(&old);
+        reconciler.condition(condition.kind, Some(condition)).await;
+    }
+    let http = http::serve(arguments.http_listen, metrics.clone(), reconciler.clone());
+    tokio::spawn(http);
+    tokio::spawn(tell_ready(reconciler.clone()));
+    tokio::spawn(attend(interfaces, servers.sockets(), reconciler.clone()));
     let sinks = Directory::new(&arguments.sink_dir);
     let supervisor = supervisor::start(dir, sinks, running.feed, metrics.clone())?;
-    tokio::spawn(tell_ready(reconciler.clone(), metrics.clone()));
-    tokio::spawn(follow(interfaces, servers.sockets(), reconciler.clone()));
     let join = Join {
         arguments,
         servers,
@@ -57,30 +84,92 @@ pub async fn run(arguments: Run) -> Result<()> {
         bind_failures: supervisor.bind_failures.clone(),
         failing: supervisor.failing.clone(),
     };
-    let synced = tokio::spawn(join.run());
+    let mut joined = tokio::spawn(join.run());
 
     let enforces = || reconciler.positions().borrow().have.is_some();
-    let ended = tokio::select! {
-        _ = terminate.recv() => Ok(()),
-        _ = interrupt.recv() => Ok(()),
-        ended = synced => match ended.context("the stream's task")? {
-            // Who we are to the control plane never stops enforcement.
-            Err(err) if enforces() => {
-                tracing::error!(err = format!("{err:#}"), "no way to the control plane; the saved policy is enforced");
-                tokio::select! {
-                    _ = terminate.recv() => Ok(()),
-                    _ = interrupt.recv() => Ok(()),
+    let mut given_up = false;
+    let ended = loop {
+        tokio::select! {
+            _ = terminate.recv() => break Ok(()),
+            _ = interrupt.recv() => break Ok(()),
+            // Nobody would repair anything here any more: the service manager starts a process that does.
+            _ = &mut enforcer_ended => anyhow::bail!("the thread that owns the kernel ended; the rules stay"),
+            ended = &mut joined, if !given_up => match ended.context("the stream's task")? {
+                // Who we are to the control plane never stops enforcement.
+                Err(err) if enforces() => {
+                    tracing::error!(err = format!("{err:#}"), "no way to the control plane; the saved policy is enforced");
+                    given_up = true;
                 }
-            }
-            ended => ended,
-        },
+                ended => break ended,
+            },
+        }
     };
     tracing::info!("stopping; the rules stay");
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
     supervisor.stop().await;
     reconciler.stop().await;
-    let _ = tokio::task::spawn_blocking(move || running.thread.join()).await;
+    let _ = enforcer_ended.await;
     ended
+}
+
+/// The lock of this network namespace: two daemons would undo each other's tables.
+fn alone() -> Result<Option<NamespaceLock>> {
+    match lock_namespace() {
+        Ok(lock) => Ok(Some(lock)),
+        Err(err) if err.kind() == io::ErrorKind::ResourceBusy => {
+            Err(err).context("another daemon is at work")
+        }
+        Err(err) => {
+            tracing::warn!(%err, "this network namespace cannot be locked");
+            Ok(None)
+        }
+    }
+}
+
+/// A kernel that would judge otherwise than policy says gets none; an older one than is supported is told of.
+pub(crate) fn suitable_kernel() -> Result<Option<OldKernel>> {
+    let asked = Netfilter::open()
+        .map_err(ReadError::Socket)
+        .and_then(|mut kernel| kernel.old_kernel());
+    match asked {
+        Ok(Some(old)) if old.misjudges() => anyhow::bail!("{old}"),
+        Ok(old) => Ok(old),
+        Err(err) => {
+            tracing::warn!(err = %chain(&err), "the kernel cannot be asked what it can do");
+            Ok(None)
+        }
+    }
+}
+
+/// Tells the reconciler of the machine as it changes; interfaces that could not be read at first, once they can be.
+async fn attend(
+    mut interfaces: Result<watch::Receiver<Interfaces>, InterfacesError>,
+    control_plane: watch::Receiver<Vec<SocketAddr>>,
+    reconciler: Reconciler,
+) {
+    const KIND: &str = "InterfacesUnknown";
+    let latest = loop {
+        match interfaces {
+            Ok(latest) => break latest,
+            Err(err) => {
+                let message = format!(
+                    "links and addresses cannot be read ({}): endpoints that are found by address govern nothing; it \
+                     is tried again",
+                    chain(&err)
+                );
+                let condition = Condition {
+                    kind: KIND,
+                    reason: "NotRead",
+                    message,
+                };
+                reconciler.condition(KIND, Some(condition)).await;
+            }
+        }
+        tokio::time::sleep(REREAD).await;
+        interfaces = watch_interfaces().await;
+    };
+    reconciler.condition(KIND, None).await;
+    follow(latest, control_plane, reconciler).await;
 }
 
 /// What the kernel of this machine can do, as the control plane is told; nothing that cannot be asked counts as there.
@@ -107,20 +196,29 @@ fn kernel_features() -> Vec<String> {
     }
 }
 
-/// Once in sync and enforced: a log line, and the service manager.
-async fn tell_ready(reconciler: Reconciler, metrics: Metrics) {
-    let mut positions = reconciler.positions();
-    let enforced = positions
-        .wait_for(|positions| positions.enforced.is_some())
-        .await;
-    let revision = match enforced {
-        Ok(positions) => positions.enforced.map(|at| at.revision),
-        Err(_) => return,
-    };
-    if metrics.set_ready() {
-        tracing::info!(revision, "ready");
-        if let Err(err) = sd_notify::notify(&[sd_notify::NotifyState::Ready]) {
+/// Tells the service manager once the saved view is enforced, or there is none to enforce; and people, by a log line, once
+/// a view is enforced.
+async fn tell_ready(reconciler: Reconciler) {
+    let notify = |state| {
+        if let Err(err) = sd_notify::notify(&[state]) {
             tracing::warn!(%err, "service manager not told");
         }
+    };
+    let mut positions = reconciler.positions();
+    let nothing_saved = positions.borrow().have.is_none();
+    if nothing_saved {
+        tracing::info!("no view is saved here: nothing is enforced yet");
+        notify(sd_notify::NotifyState::Ready);
+    }
+    let enforced = positions
+        .wait_for(|positions| positions.enforced.is_some())
+        .await
+        .map(|positions| positions.enforced);
+    let Ok(enforced) = enforced else {
+        return;
+    };
+    tracing::info!(revision = enforced.map(|at| at.revision), "ready");
+    if !nothing_saved {
+        notify(sd_notify::NotifyState::Ready);
     }
 }

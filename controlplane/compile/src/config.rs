@@ -7,7 +7,10 @@ use palisade_model::{
 };
 use palisade_policy::{
     class::Direction,
-    config::{DenyAction, EndpointToHostAction, Exemptions, Failsafe, LogLimit, NodeConfig},
+    config::{
+        DenyAction, EndpointToHostAction, Exemptions, Failsafe, INBOUND_FAILSAFES, LogLimit,
+        NodeConfig, OUTBOUND_FAILSAFES,
+    },
     resolve::is_exclude_pattern,
     rule::Protocol,
 };
@@ -22,37 +25,6 @@ const LOG_LIMIT: LogLimit = LogLimit {
     burst: LOG_BURST,
 };
 const LOG_BURST: u32 = 5;
-
-const TCP: u8 = 6;
-const UDP: u8 = 17;
-
-/// Specification §5.5, and 7600, 7601 of our own control plane.
-const INBOUND: [(u8, u16); 11] = [
-    (TCP, 22),
-    (UDP, 68),
-    (TCP, 179),
-    (TCP, 2379),
-    (TCP, 2380),
-    (TCP, 5473),
-    (TCP, 6443),
-    (TCP, 6666),
-    (TCP, 6667),
-    (TCP, 7600),
-    (TCP, 7601),
-];
-const OUTBOUND: [(u8, u16); 11] = [
-    (UDP, 53),
-    (UDP, 67),
-    (TCP, 179),
-    (TCP, 2379),
-    (TCP, 2380),
-    (TCP, 5473),
-    (TCP, 6443),
-    (TCP, 6666),
-    (TCP, 6667),
-    (TCP, 7600),
-    (TCP, 7601),
-];
 
 /// Settings that are a node's: its own first, then those that select it, then the global ones.
 pub(crate) struct Settings<'a> {
@@ -99,11 +71,11 @@ pub(crate) fn node_config(world: &World, settings: &Settings<'_>) -> NodeConfig 
     NodeConfig {
         failsafe_inbound: failsafes(
             settings.first(|spec| spec.failsafe_inbound.as_deref()),
-            &INBOUND,
+            &INBOUND_FAILSAFES,
         ),
         failsafe_outbound: failsafes(
             settings.first(|spec| spec.failsafe_outbound.as_deref()),
-            &OUTBOUND,
+            &OUTBOUND_FAILSAFES,
         ),
         exemptions: Exemptions {
             loopback: exemptions.loopback,
@@ -155,8 +127,8 @@ pub(crate) fn possible_failsafes(
         Direction::Egress => spec.failsafe_outbound.clone(),
     };
     let defaults = match direction {
-        Direction::Ingress => &INBOUND,
-        Direction::Egress => &OUTBOUND,
+        Direction::Ingress => &INBOUND_FAILSAFES,
+        Direction::Egress => &OUTBOUND_FAILSAFES,
     };
     let (mut possible, mut global) = (Vec::new(), None);
     for spec in settings {
@@ -174,7 +146,7 @@ pub(crate) fn possible_failsafes(
     possible
 }
 
-fn failsafes(given: Option<&[FailsafeSpec]>, defaults: &[(u8, u16)]) -> Vec<Failsafe> {
+fn failsafes(given: Option<&[FailsafeSpec]>, defaults: &[(Protocol, u16)]) -> Vec<Failsafe> {
     let mut failsafes: Vec<Failsafe> = match given {
         Some(given) => given
             .iter()
@@ -187,7 +159,7 @@ fn failsafes(given: Option<&[FailsafeSpec]>, defaults: &[(u8, u16)]) -> Vec<Fail
         None => defaults
             .iter()
             .map(|&(protocol, port)| Failsafe {
-                protocol: Protocol(protocol),
+                protocol,
                 port,
                 net: None,
             })

@@ -28,6 +28,8 @@ pub struct Netfilter {
     pub(crate) monitor: Option<Monitor>,
     /// Tables are made with an owner, and those that are there are owned: see [`Self::own`].
     pub(crate) owned: bool,
+    /// Tables are never owned.
+    pub(crate) sharing: bool,
     /// Absent: not asked yet, this kernel has none, or it refused a plan that queues since.
     pub(crate) queue: Option<QueueForm>,
 }
@@ -61,6 +63,7 @@ impl Netfilter {
             buffer: Buffer::default(),
             monitor: None,
             owned: false,
+            sharing: false,
             queue: None,
         })
     }

@@ -63,7 +63,7 @@ impl Netfilter {
     /// # Errors
     /// When somebody else owns one, or the kernel cannot be asked. Tables taken before stay taken.
     pub fn own(&mut self) -> Result<bool, OwnError> {
-        if !self.can_own()? {
+        if self.sharing || !self.can_own()? {
             return Ok(false);
         }
         for table in TableName::ALL {
@@ -80,6 +80,13 @@ impl Netfilter {
         }
         self.owned = true;
         Ok(true)
+    }
+
+    /// Never owns its tables, should `sharing` be true: [`Self::own`] then finds that it cannot.
+    #[must_use]
+    pub fn sharing(mut self, sharing: bool) -> Self {
+        self.sharing = sharing;
+        self
     }
 
     /// Whether it owns its tables.

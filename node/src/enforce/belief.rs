@@ -77,6 +77,14 @@ impl<K: Kernel> Tables<K> {
         }
     }
 
+    /// What they hold is no longer what any view asks for: the machine is another.
+    pub(super) fn outdated(&mut self) {
+        match &mut self.belief {
+            Belief::Known(known) | Belief::Unknown(Some(known)) => known.enforces = None,
+            Belief::Unknown(None) => {}
+        }
+    }
+
     /// Somebody else may have changed them.
     pub(super) fn doubt(&mut self) {
         let before = match std::mem::replace(&mut self.belief, Belief::Unknown(None)) {
@@ -109,12 +117,33 @@ impl<K: Kernel> Tables<K> {
         Ok(differs)
     }
 
+    /// Adds a guard table while it is not known what the kernel holds. Whether it is there now.
+    pub(super) fn guard(&mut self, guard: &Ruleset) -> bool {
+        let Belief::Unknown(before) = &mut self.belief else {
+            return false;
+        };
+        let plan = diff(&Ruleset::default(), guard);
+        if let Err(err) = self.kernel.commit(&plan) {
+            // It may be there already; whatever the reason, the whole policy follows.
+            tracing::warn!(%err, "the guard table cannot be added");
+            return false;
+        }
+        // Ours, so nobody else is to be blamed for it; but while it is there, no view is enforced.
+        if let Some(known) = before {
+            known.enforces = None;
+            if known.actual.apply(&plan).is_err() {
+                *before = None;
+            }
+        }
+        true
+    }
+
     /// Brings the kernel to `desired`, the ruleset of the view at a position, in the transactions that packets under way
     /// need. What others changed meanwhile is read, and planned around.
     ///
     /// # Errors
     /// Why the kernel is not known to hold it. After [`Trouble::Refused`] the plan was made for what the kernel really held.
-    pub(super) fn reach(&mut self, desired: Ruleset, at: Position) -> Result<(), Trouble> {
+    pub(super) fn reach(&mut self, desired: Ruleset, at: Option<Position>) -> Result<(), Trouble> {
         let mut failed = None;
         for _ in 0..ATTEMPTS {
             let differs = self.look()?;
@@ -128,8 +157,10 @@ impl<K: Kernel> Tables<K> {
             match self.commit(plan, Rest::Replaced) {
                 Ok(()) => {
                     let actual = Actual::new(desired);
-                    let enforces = Some(at);
-                    self.belief = Belief::Known(Known { actual, enforces });
+                    self.belief = Belief::Known(Known {
+                        actual,
+                        enforces: at,
+                    });
                     return Ok(());
                 }
                 // It was not sent, and would not be the next time.

@@ -7,7 +7,8 @@
 use super::{
     EnforcedFeed, Kernel, Observed, Positions, StartError, Trouble,
     belief::Tables,
-    saved::Store,
+    quarantine,
+    saved::{Directory, Disk, Store},
     saved_view::build,
     transaction::{Rejection, Transaction},
     trouble::refused,
@@ -25,8 +26,8 @@ use palisade_policy::{
     wire::decode_ops,
 };
 use palisade_proto::v1::TransactionKind;
-use palisade_ruleset::lower::LowerCache;
-use std::{collections::BTreeMap, path::Path, time::Instant};
+use palisade_ruleset::{lower, lower::LowerCache};
+use std::{collections::BTreeMap, io, path::Path, time::Instant};
 
 mod write;
 
@@ -45,6 +46,8 @@ pub struct Enforcer<K> {
     pending: Option<Pending>,
     /// What became of it, until somebody asks.
     decided: Option<Result<(), Rejection>>,
+    /// No other program can change our tables.
+    owned: bool,
     /// View or machine changed since the kernel last agreed with them.
     stale: bool,
     /// Who may have changed our tables since they were read.
@@ -54,6 +57,8 @@ pub struct Enforcer<K> {
     remarks: Vec<Condition>,
     trouble: Option<Condition>,
     foreign: Option<Condition>,
+    /// What others found not to be as it should be on this machine, by kind.
+    of_the_machine: BTreeMap<&'static str, Condition>,
     /// Changes by others are not heard of.
     deaf: bool,
     foreign_changes: u64,
@@ -90,20 +95,39 @@ impl<K: Kernel> Enforcer<K> {
     ///
     /// # Errors
     /// See [`StartError`]. A saved view that cannot be enforced now is [`Self::is_troubled`], not an error.
-    pub fn start(dir: &Path, mut kernel: K, environment: Environment) -> Result<Self, StartError> {
-        match kernel.own() {
-            Ok(true) => tracing::info!("our tables are owned: no other program can change them"),
-            Ok(false) => tracing::info!("our tables are not owned; what others change is repaired"),
+    pub fn start(dir: &Path, kernel: K, environment: Environment) -> Result<Self, StartError> {
+        Self::start_on(Box::new(Directory::new(dir)), kernel, environment)
+    }
+
+    /// The same, on any disk.
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub fn start_on(
+        disk: Box<dyn Disk>,
+        mut kernel: K,
+        environment: Environment,
+    ) -> Result<Self, StartError> {
+        let owned = match kernel.own() {
+            Ok(owned) => owned,
             Err(err @ OwnError::Taken { .. }) => return Err(StartError::Taken(err)),
-            Err(err) => tracing::warn!(err = %chain(&err), "our tables are not owned"),
-        }
+            Err(err) => {
+                tracing::warn!(err = %chain(&err), "our tables cannot be owned");
+                false
+            }
+        };
+        tracing::info!(
+            owned,
+            "owned tables cannot be changed by others; elsewhere changes are repaired"
+        );
         let feed = EnforcedFeed::new(kernel.writer())?;
         let mut tables = Tables::new(kernel);
         if let Err(err) = tables.look() {
             tracing::error!(err = %chain(&err), "our tables cannot be read");
         }
         let named = tables.position();
-        let (store, found) = Store::open(dir, named.as_ref(), build)?;
+        let (store, found) =
+            Store::open_on(disk, named.as_ref(), build).map_err(StartError::InUse)?;
         let (at, held) = found.unzip();
         let mut enforcer = Self {
             tables,
@@ -114,12 +138,14 @@ impl<K: Kernel> Enforcer<K> {
             at,
             pending: None,
             decided: None,
+            owned,
             stale: true,
             suspect: None,
             endpoints: BTreeMap::new(),
             remarks: Vec::new(),
             trouble: None,
             foreign: None,
+            of_the_machine: BTreeMap::new(),
             deaf: false,
             foreign_changes: 0,
             read_back: Instant::now(),
@@ -161,9 +187,14 @@ impl<K: Kernel> Enforcer<K> {
         &self.feed
     }
 
-    /// Whether the kernel is not as it should be, or not known to be: try [`Self::settle`] again later.
+    /// Whether the kernel is not as it should be, or not known to be.
     pub fn is_troubled(&self) -> bool {
         self.trouble.is_some()
+    }
+
+    /// Whether something is to be tried again: call [`Self::settle`] later.
+    pub fn wants_retry(&self) -> bool {
+        self.is_troubled() || self.store.trouble().is_some()
     }
 
     /// Changes of our tables by others, repaired so far.
@@ -177,6 +208,8 @@ impl<K: Kernel> Enforcer<K> {
         conditions.extend(self.trouble.clone());
         conditions.extend(self.foreign.clone());
         conditions.extend(self.deaf.then(deaf));
+        conditions.extend(self.of_the_machine.values().cloned());
+        conditions.extend(self.store.trouble().map(not_durable));
         conditions.sort();
         Observed {
             environment: self.environment.clone(),
@@ -190,6 +223,7 @@ impl<K: Kernel> Enforcer<K> {
         if self.environment != environment {
             self.environment = environment;
             self.stale = true;
+            self.tables.outdated();
             self.settle();
         }
     }
@@ -201,6 +235,31 @@ impl<K: Kernel> Enforcer<K> {
         self.tables.doubt();
         self.settle();
         self.foreign_changes != before
+    }
+
+    /// Somebody did change our tables. Until everything is read and repaired, what the view governs is closed, but for
+    /// established flows, failsafes and exemptions: reading may take seconds, in which a flushed host would be open.
+    pub fn guard(&mut self) {
+        let Some(view) = self.held.as_ref().map(Held::view) else {
+            return;
+        };
+        if self.owned {
+            return;
+        }
+        let guard = quarantine::guard(view, &self.environment);
+        self.tables.doubt();
+        // What follows takes it away again, even if nothing else differs.
+        self.stale |= self.tables.guard(&guard);
+    }
+
+    /// Without a view: closes every interface, but for the default failsafes and exemptions.
+    ///
+    /// # Errors
+    /// Why that failed.
+    pub fn close(&mut self) -> Result<(), Trouble> {
+        let view = quarantine::nothing_saved();
+        let lowered = lower(&view, &self.environment, None, &mut LowerCache::new());
+        self.tables.reach(lowered.ruleset, None)
     }
 
     /// Rules ask plugins, and the kernel cannot queue: try [`Self::look_for_queue`] now and then.
@@ -223,6 +282,22 @@ impl<K: Kernel> Enforcer<K> {
         }
     }
 
+    /// Something of this machine is not as it should be, or is again.
+    pub fn set_condition(&mut self, kind: &'static str, condition: Option<Condition>) {
+        match condition {
+            Some(condition) => {
+                if self.of_the_machine.get(kind) != Some(&condition) {
+                    let Condition {
+                        reason, message, ..
+                    } = &condition;
+                    tracing::warn!(kind, reason, message, "new condition");
+                }
+                self.of_the_machine.insert(kind, condition);
+            }
+            None => drop(self.of_the_machine.remove(kind)),
+        }
+    }
+
     /// Whether changes by others are not heard of.
     pub fn set_deaf(&mut self, deaf: bool) {
         self.deaf = deaf;
@@ -240,13 +315,35 @@ impl<K: Kernel> Enforcer<K> {
         }
         if self.pending.is_some() {
             self.decided = self.attempt();
-        } else if self.held.is_none() || !self.stale && self.tables.enforced() == self.at {
+        } else if self.held.is_none() {
             self.trouble = None;
         } else {
-            match self.enforce(Record::Nothing, None) {
-                Ok(()) => self.trouble = None,
+            let settled = !self.stale && self.tables.enforced() == self.at;
+            let enforced = if settled {
+                Ok(())
+            } else {
+                self.enforce(Record::Nothing, None)
+            };
+            match enforced {
+                Ok(()) => {
+                    self.trouble = None;
+                    self.make_durable();
+                }
                 Err(trouble) => self.note_trouble(&trouble),
             }
+        }
+    }
+
+    /// What was found at start because the kernel names it, and what could not be written before, is kept.
+    fn make_durable(&mut self) {
+        let kept = if self.store.trouble().is_none() && self.store.takes_changes() {
+            self.store.confirm()
+        } else {
+            self.begin(Record::Snapshot)
+                .and_then(|()| self.store.keep())
+        };
+        if let Err(err) = kept {
+            tracing::warn!(%err, "the view enforced is not durable");
         }
     }
 
@@ -331,7 +428,8 @@ impl<K: Kernel> Enforcer<K> {
     /// Tries what is pending. Absent: it still waits.
     fn attempt(&mut self) -> Option<Result<(), Rejection>> {
         let mut pending = self.pending.take()?;
-        let record = if pending.bytes.is_empty() {
+        // After a failed sync nothing may be appended to what is there: the whole view says the same.
+        let record = if pending.bytes.is_empty() || !self.store.takes_changes() {
             Record::Snapshot
         } else {
             Record::Change(&pending.bytes)
@@ -341,6 +439,11 @@ impl<K: Kernel> Enforcer<K> {
             Ok(()) => {
                 self.trouble = None;
                 Some(Ok(()))
+            }
+            // The disk keeps the new view from the kernel, and the one before is not enforced either: that comes first.
+            Err(trouble @ Trouble::State(_)) if self.tables.enforced().is_none() => {
+                self.take_back(pending);
+                Some(Err(Rejection::unavailable(&chain(&trouble))))
             }
             Err(trouble) if trouble.is_of_the_machine() => {
                 self.note_trouble(&trouble);
@@ -364,12 +467,7 @@ impl<K: Kernel> Enforcer<K> {
         if self.held.is_none() || self.pending.is_some() || self.store.takes_changes() {
             return;
         }
-        let kept = self
-            .begin(Record::Snapshot)
-            .and_then(|()| self.store.keep());
-        if let Err(err) = kept {
-            tracing::warn!(%err, "journal not compacted");
-        }
+        self.make_durable();
     }
 
     fn take(&mut self, transaction: Transaction) -> Result<(Change, Option<Undo>), Refusal> {
@@ -415,6 +513,17 @@ impl<K: Kernel> Enforcer<K> {
             reason,
             message,
         });
+    }
+}
+
+fn not_durable(err: &io::Error) -> Condition {
+    Condition {
+        kind: "NotDurable",
+        reason: "StateDirectory",
+        message: format!(
+            "the state directory cannot be written ({err}): changes of policy wait, and a reboot enforces what was \
+             saved before; it is tried again"
+        ),
     }
 }
 

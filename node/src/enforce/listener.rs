@@ -21,6 +21,25 @@ pub trait Notifications {
     fn next_event(&mut self) -> io::Result<Option<Event>>;
 }
 
+/// What others may have done to our tables.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) enum Suspicion {
+    /// This one changed them.
+    Changed(String),
+    /// Somebody may have: not everything was heard.
+    Missed,
+}
+
+impl Suspicion {
+    /// Who it was, for people.
+    pub(super) fn who(&self) -> &str {
+        match self {
+            Self::Changed(who) => who,
+            Self::Missed => "somebody",
+        }
+    }
+}
+
 /// One who listens, always.
 pub(super) struct Listener {
     /// Absent: nothing is heard.
@@ -62,16 +81,15 @@ impl Listener {
         readiness.wait().await;
     }
 
-    /// Takes all that was said. Who changed our tables, if somebody may have.
-    pub(super) fn take(&mut self, source: &mut impl Notifications) -> Option<String> {
-        let mut who = None;
-        let somebody = || "somebody".to_owned();
+    /// Takes all that was said.
+    pub(super) fn take(&mut self, source: &mut impl Notifications) -> Option<Suspicion> {
+        let mut suspicion = None;
         if self.readiness.is_none() && self.retry <= Instant::now() {
             match listen(source) {
                 Ok(readiness) => {
                     tracing::info!("notifications of nf_tables are heard again");
                     self.readiness = Some(readiness);
-                    who = Some(somebody());
+                    suspicion = Some(Suspicion::Missed);
                 }
                 Err(err) => self.fail(&err),
             }
@@ -85,15 +103,15 @@ impl Listener {
                     ..
                 })) if !tables.is_empty() => {
                     let command = command.unwrap_or_else(|| "a process".to_owned());
-                    who = Some(match pid {
+                    suspicion = Some(Suspicion::Changed(match pid {
                         Some(pid) => format!("{command} (pid {pid})"),
                         None => command,
-                    });
+                    }));
                 }
                 // About others' tables.
                 Ok(Some(Event::Changed { .. })) => {}
                 Ok(Some(Event::Overrun)) => {
-                    who.get_or_insert_with(somebody);
+                    suspicion.get_or_insert(Suspicion::Missed);
                 }
                 Ok(None) => {
                     self.patience.reset();
@@ -102,7 +120,7 @@ impl Listener {
                 Err(err) => self.fail(&err),
             }
         }
-        who
+        suspicion
     }
 
     fn fail(&mut self, err: &io::Error) {
@@ -168,7 +186,11 @@ mod tests {
         }))
     }
 
-    async fn next(listener: &mut Listener, source: &mut Scripted) -> Option<String> {
+    fn nft() -> Option<Suspicion> {
+        Some(Suspicion::Changed("nft (pid 5)".to_owned()))
+    }
+
+    async fn next(listener: &mut Listener, source: &mut Scripted) -> Option<Suspicion> {
         tokio::time::timeout(Duration::from_secs(60), listener.wait())
             .await
             .expect("woken");
@@ -184,14 +206,14 @@ mod tests {
             changed(false),
         ])]);
         assert_eq!(next(&mut listener, &mut source).await, None);
-        assert_eq!(listener.take(&mut source).as_deref(), Some("nft (pid 5)"));
+        assert_eq!(listener.take(&mut source), nft());
     }
 
     #[tokio::test]
     async fn lost_notifications_are_a_change_by_somebody() {
         let (mut source, mut listener) = start(vec![Ok(vec![Ok(Some(Event::Overrun))])]);
         let who = next(&mut listener, &mut source).await;
-        assert_eq!(who.as_deref(), Some("somebody"));
+        assert_eq!(who, Some(Suspicion::Missed));
     }
 
     #[tokio::test]
@@ -203,12 +225,12 @@ mod tests {
         ]);
         // What was heard before is not lost.
         let who = next(&mut listener, &mut source).await;
-        assert_eq!(who.as_deref(), Some("nft (pid 5)"));
+        assert_eq!(who, nft());
         assert!(!listener.hears());
         // One attempt in vain, then the next source.
         assert_eq!(next(&mut listener, &mut source).await, None);
         let who = next(&mut listener, &mut source).await;
-        assert_eq!(who.as_deref(), Some("somebody"));
+        assert_eq!(who, Some(Suspicion::Missed));
         assert!(listener.hears());
         assert_eq!(listener.take(&mut source), None);
     }
@@ -221,6 +243,6 @@ mod tests {
         ]);
         assert!(!listener.hears());
         let who = next(&mut listener, &mut source).await;
-        assert_eq!(who.as_deref(), Some("nft (pid 5)"));
+        assert_eq!(who, nft());
     }
 }

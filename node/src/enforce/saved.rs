@@ -27,10 +27,9 @@ mod name;
 mod namespace;
 mod steps;
 
-pub use disk::{Disk, DiskFile, InUse};
+pub use disk::{Directory, Disk, DiskFile, InUse};
 pub use namespace::{NamespaceInUse, NamespaceLock, lock_namespace};
 
-use disk::Directory;
 use files::{Candidate, Files};
 use format::{End, Kind, append, write_snapshot};
 use name::{Name, Stage};

@@ -2,7 +2,10 @@
 
 use super::{
     Command, EnforcedFeed, Enforcer, Kernel, NotEnforced, Observed, Positions, QUEUE, Reconciler,
-    StartError, feed::Applied, inventory_of, listener::Listener,
+    StartError,
+    feed::Applied,
+    inventory_of,
+    listener::{Listener, Suspicion},
 };
 use crate::{
     backoff::Backoff,
@@ -104,6 +107,9 @@ impl Publisher {
             .enforced_revision
             .set(revision(positions.enforced));
         self.metrics.troubled.set(enforcer.is_troubled().into());
+        let as_desired = positions.have.is_some() && positions.enforced == positions.have;
+        self.metrics
+            .set_ready(as_desired && !enforcer.is_troubled());
         self.positions.send_if_modified(|known| {
             let changed = *known != positions;
             *known = positions;
@@ -279,6 +285,7 @@ impl<K: Kernel> Owner<K> {
                 self.hand_back();
                 let _ = reply.send(inventory_of(&self.enforcer));
             }
+            Command::Condition(kind, condition) => self.enforcer.set_condition(kind, condition),
             Command::Stop => {}
         }
     }
@@ -368,11 +375,15 @@ impl<K: Kernel> Owner<K> {
 
     /// Takes all that is queued, and repairs once.
     fn heard(&mut self) {
-        let Some(who) = self.listener.take(self.enforcer.kernel()) else {
+        let Some(suspicion) = self.listener.take(self.enforcer.kernel()) else {
             return;
         };
         let began = Instant::now();
-        if self.enforcer.repair(&who) {
+        if matches!(suspicion, Suspicion::Changed(_)) {
+            self.enforcer.guard();
+        }
+        let who = suspicion.who();
+        if self.enforcer.repair(who) {
             self.news = Some(Instant::now() + NEWS);
             tracing::warn!(who, took = ?began.elapsed(), "our tables were changed by someone else; repaired");
         }
@@ -399,7 +410,7 @@ impl<K: Kernel> Owner<K> {
         }
         self.enforcer.set_deaf(!self.listener.hears());
         self.publisher.publish(&self.enforcer);
-        if !self.enforcer.is_troubled() {
+        if !self.enforcer.wants_retry() {
             self.patience.reset();
             self.retry = None;
         } else if self.retry.is_none_or(|at| at <= Instant::now()) {

@@ -21,6 +21,9 @@ pub enum StartError {
     /// Another program owns our tables.
     #[error("own our tables")]
     Taken(#[source] OwnError),
+    /// Another process uses the state directory.
+    #[error("use the state directory")]
+    InUse(#[source] io::Error),
     /// A thread, a runtime or a socket cannot be made.
     #[error("start the enforcer")]
     Machine(#[from] io::Error),

@@ -1,6 +1,6 @@
 //! `/healthz`, `/readyz`, `/metrics`: for the machine itself, loopback by default, no secrets.
 
-use crate::metrics::Metrics;
+use crate::{condition::Condition, enforce::Reconciler, metrics::Metrics};
 use axum::{
     Router,
     extract::State,
@@ -8,35 +8,54 @@ use axum::{
     response::IntoResponse,
     routing::get,
 };
-use std::{io, net::SocketAddr};
+use std::{net::SocketAddr, time::Duration};
 use tokio::net::TcpListener;
 
+const KIND: &str = "HttpUnavailable";
 const TEXT: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
-/// Serves until the task ends.
-///
-/// # Errors
-/// The address cannot be listened on.
-pub async fn serve(listen: SocketAddr, metrics: Metrics) -> io::Result<()> {
-    let listener = TcpListener::bind(listen).await?;
+/// Until the address is tried again, should it be taken.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Serves for ever. While the address cannot be listened on, that is a condition: nothing of enforcement waits for it.
+pub async fn serve(listen: SocketAddr, metrics: Metrics, reconciler: Reconciler) {
     let router = Router::new()
         .route("/healthz", get(|| async { "ok\n" }))
         .route("/readyz", get(readyz))
         .route("/metrics", get(text))
         .with_state(metrics);
-    tokio::spawn(async move {
-        if let Err(err) = axum::serve(listener, router).await {
-            tracing::error!(%err, "http ended");
+    loop {
+        match TcpListener::bind(listen).await {
+            Ok(listener) => {
+                reconciler.condition(KIND, None).await;
+                if let Err(err) = axum::serve(listener, router.clone()).await {
+                    tracing::error!(%err, "http ended");
+                }
+            }
+            Err(err) => {
+                let condition = Condition {
+                    kind: KIND,
+                    reason: "NotBound",
+                    message: format!(
+                        "/metrics and /readyz are not served: listen on {listen}: {err}; it is tried again, or give \
+                         another address with --http-listen"
+                    ),
+                };
+                reconciler.condition(KIND, Some(condition)).await;
+            }
         }
-    });
-    Ok(())
+        tokio::time::sleep(PATIENCE).await;
+    }
 }
 
 async fn readyz(State(metrics): State<Metrics>) -> impl IntoResponse {
     if metrics.is_ready() {
         (StatusCode::OK, "ready\n")
     } else {
-        (StatusCode::SERVICE_UNAVAILABLE, "no view is enforced yet\n")
+        (
+            StatusCode::SERVICE_UNAVAILABLE,
+            "no view is known to be enforced\n",
+        )
     }
 }
 

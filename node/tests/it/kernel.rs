@@ -34,7 +34,12 @@ fn a_saved_view_is_enforced_without_a_control_plane_and_adopted_at_restart() {
         // A restart: the kernel is read, and nothing written.
         let mut enforcer = start();
         assert_eq!(enforcer.positions().enforced, Some(position(&a, 1)));
-        assert_eq!(enforcer.kernel().generation().expect("asked"), generation);
+        // Where tables are owned, taking the one that is there is all.
+        let taken = u32::from(enforcer.kernel().owns());
+        assert_eq!(
+            enforcer.kernel().generation().expect("asked"),
+            generation + taken
+        );
         assert_eq!(nft(&["list", "ruleset"]), listed);
 
         assert!(enforce::uninstall(enforcer.kernel()).expect("removed"));
@@ -47,9 +52,8 @@ fn a_saved_view_is_enforced_without_a_control_plane_and_adopted_at_restart() {
 fn members_policies_and_repairs_reach_the_kernel() {
     in_namespace(|| {
         let dir = tempfile::tempdir().expect("tempdir");
-        let mut enforcer =
-            Enforcer::start(dir.path(), Netfilter::open().expect("socket"), machine())
-                .expect("started");
+        let kernel = Netfilter::open().expect("socket").sharing(true);
+        let mut enforcer = Enforcer::start(dir.path(), kernel, machine()).expect("started");
         let views = [
             view(&[80], &["10.0.0.2/32"]),
             view(&[80], &["10.0.0.2/32", "10.0.0.3/32", "fd00::3/128"]),
@@ -130,5 +134,67 @@ fn a_first_view_that_the_kernel_refuses_leaves_no_table() {
         assert_eq!(blamed, [&ItemId::new(ItemKind::Policy, "gnp/p8080")]);
         assert_eq!(enforcer.positions(), Default::default());
         assert_eq!(nft(&["list", "ruleset"]), "");
+    });
+}
+
+#[test]
+fn a_flushed_host_is_closed_at_once_and_opened_again_by_its_policy() {
+    in_namespace(|| {
+        let dir = tempfile::tempdir().expect("tempdir");
+        let kernel = Netfilter::open().expect("socket").sharing(true);
+        let mut enforcer = Enforcer::start(dir.path(), kernel, machine()).expect("started");
+        let a = view(&[80, 443], &["10.0.0.2/32"]);
+        enforcer.transact(transaction(None, &a, 1)).expect("taken");
+        let listed = nft(&["list", "ruleset"]);
+
+        nft(&["flush", "ruleset"]);
+        enforcer.guard();
+        let closed = nft(&["list", "ruleset"]);
+        assert!(closed.contains("table inet palisade-guard"), "{closed}");
+        assert!(
+            !closed.contains("dport 80"),
+            "no policy opens anything: {closed}"
+        );
+        assert!(
+            closed.contains("\"eth0\" : goto"),
+            "what is governed is judged: {closed}"
+        );
+        assert_eq!(enforcer.positions().enforced, None);
+        assert!(enforcer.repair("nft"));
+        assert_eq!(enforcer.positions().enforced, Some(position(&a, 1)));
+        let repaired = nft(&["list", "ruleset"]);
+        assert!(!repaired.contains("palisade-guard"), "{repaired}");
+        assert_eq!(repaired.len(), listed.len());
+
+        // A change that comes to nothing takes the guard away, too.
+        enforcer.guard();
+        assert!(!enforcer.repair("nft"), "nothing differs");
+        assert_eq!(nft(&["list", "ruleset"]), repaired);
+    });
+}
+
+#[test]
+fn a_host_without_saved_policy_can_be_closed_until_the_first_arrives() {
+    in_namespace(|| {
+        let dir = tempfile::tempdir().expect("tempdir");
+        let start = || {
+            let kernel = Netfilter::open().expect("socket");
+            Enforcer::start(dir.path(), kernel, machine()).expect("started")
+        };
+        let mut guard = start();
+        guard.close().expect("closed");
+        assert_eq!(guard.positions(), Default::default());
+        drop(guard);
+        let closed = nft(&["list", "ruleset"]);
+        for part in ["policy accept", "failsafe_in", "tcp . 22", "drop"] {
+            assert!(closed.contains(part), "{part} in {closed}");
+        }
+        // The daemon has no view yet, and leaves it so.
+        let mut enforcer = start();
+        let a = view(&[80], &["10.0.0.2/32"]);
+        assert_eq!(enforcer.positions(), Default::default());
+        assert!(nft(&["list", "ruleset"]).contains("tcp . 22"));
+        enforcer.transact(transaction(None, &a, 1)).expect("taken");
+        assert!(!nft(&["list", "ruleset"]).contains("tcp . 22"));
     });
 }

@@ -12,6 +12,6 @@ mod modules;
 mod namespace;
 mod plugins;
 mod renewal;
-mod sequences;
 mod saved;
+mod sequences;
 mod view;

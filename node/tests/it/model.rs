@@ -202,7 +202,8 @@ impl Kernel for Model {
 
     fn verify(&mut self, _: &Plan) -> Result<(), Mismatch> {
         let mut machine = self.0.borrow_mut();
-        match machine.faults.at(&[Fault::ReadBack, Fault::Differs]) {
+        let fault = machine.faults.at(&[Fault::ReadBack, Fault::Differs]);
+        match fault {
             None => Ok(()),
             Some(Fault::Differs) => Err(Mismatch::Differs {
                 table: TableName::Main,

@@ -2,10 +2,14 @@
 //! is a view said to be enforced that the kernel does not hold.
 
 use crate::{
+    disk::{self, SimulatedDisk},
     model::{Faults, Model},
     view::{machine, position, transaction, view},
 };
-use palisade_node::enforce::{Enforcer, NotEnforced, transaction::code};
+use palisade_node::enforce::{
+    Enforcer, NotEnforced,
+    transaction::{Rejection, code},
+};
 use palisade_policy::{
     packet::Environment,
     view::{Position, View},
@@ -24,50 +28,76 @@ const STEPS: usize = 24;
 struct World {
     rng: StdRng,
     kernel: Model,
-    dir: tempfile::TempDir,
-    enforcer: Enforcer<Model>,
+    disk: SimulatedDisk,
+    /// Absent while there is no process.
+    enforcer: Option<Enforcer<Model>>,
     environment: Environment,
     /// What was acknowledged last.
     acknowledged: Option<(View, u64)>,
-    /// What waits.
-    waiting: Option<(View, u64)>,
+    /// What was begun after it, and may be found at the next start.
+    begun: Option<(View, u64)>,
+    /// That waits.
+    waiting: bool,
     revision: u64,
     /// Somebody changed our tables, and the node was not told yet.
     unheard: bool,
+    /// What was done, for whoever reads a failure.
+    log: Vec<String>,
 }
 
 impl World {
     fn new(seed: u64) -> Self {
-        let (dir, kernel) = (tempfile::tempdir().expect("a directory"), Model::default());
-        let enforcer = kernel.start(dir.path());
-        Self {
+        let mut world = Self {
             rng: StdRng::seed_from_u64(seed),
-            kernel,
-            dir,
-            enforcer,
+            kernel: Model::default(),
+            disk: SimulatedDisk::new(seed),
+            enforcer: None,
             environment: machine(),
             acknowledged: None,
-            waiting: None,
+            begun: None,
+            waiting: false,
             revision: 0,
             unheard: false,
-        }
+            log: Vec::new(),
+        };
+        world.start();
+        world
+    }
+
+    fn start(&mut self) {
+        let disk = self.disk.process();
+        let enforcer = Enforcer::start_on(disk, self.kernel.clone(), self.environment.clone());
+        self.enforcer = Some(enforcer.expect("started"));
+    }
+
+    fn node(&mut self) -> &mut Enforcer<Model> {
+        self.enforcer.as_mut().expect("a process")
     }
 
     fn step(&mut self) {
-        let percent = *[0, 0, 10, 40]
-            .get(self.rng.random_range(0..4))
-            .expect("one of them");
+        let percent = [0, 0, 10, 40][self.rng.random_range(0..4)];
         self.kernel.fail(Faults::some(percent, self.rng.random()));
-        match self.rng.random_range(0..10) {
+        let faults = [0, 0, 50, 300][self.rng.random_range(0..4)];
+        self.disk.set_faults(disk::Faults {
+            reads: 0,
+            writes: faults,
+            ..disk::Faults::default()
+        });
+        let what = self.rng.random_range(0..10);
+        self.log
+            .push(format!("{what}: kernel fails {percent} %, disk {faults} ‰"));
+        match what {
             0..4 => self.change(),
             4 => self.move_machine(),
             5 => self.foreign_change(),
             6 => self.hear(),
             7 => self.restart(),
             8 => self.give_up(),
-            _ => self.enforcer.settle(),
+            _ => self.node().settle(),
         }
         self.take_decision();
+        let said = self.node().positions();
+        self.log.push(format!("   {said:?}"));
         self.look();
     }
 
@@ -80,40 +110,56 @@ impl World {
             &["10.0.0.2/32", "fd00::3/128"],
         ];
         let ports = PORTS[self.rng.random_range(0..PORTS.len())];
-        view(ports, MEMBERS[self.rng.random_range(0..MEMBERS.len())])
+        let members = MEMBERS[self.rng.random_range(0..MEMBERS.len())];
+        self.log
+            .push(format!("   to ports {ports:?} from {members:?}"));
+        view(ports, members)
     }
 
     fn change(&mut self) {
-        if self.waiting.is_some() {
+        if self.waiting {
             // The control plane has one unanswered transaction at a time.
             return;
         }
         self.revision += 1;
         let (to, revision) = (self.any_view(), self.revision);
+        let delta = self.rng.random_bool(0.8);
         let from = self.acknowledged.as_ref().map(|(view, _)| view);
-        let kind = from.filter(|_| self.rng.random_bool(0.8));
-        match self.enforcer.transact(transaction(kind, &to, revision)) {
-            Ok(()) => self.acknowledged = Some((to, revision)),
-            Err(NotEnforced::Waiting) => self.waiting = Some((to, revision)),
-            Err(NotEnforced::Refused(rejection)) => panic!("{rejection:?}"),
+        let transaction = transaction(from.filter(|_| delta), &to, revision);
+        self.begun = Some((to, revision));
+        match self.node().transact(transaction) {
+            Ok(()) => self.acknowledge(),
+            Err(NotEnforced::Waiting) => self.waiting = true,
+            Err(NotEnforced::Refused(rejection)) => self.handed_back(&rejection),
         }
     }
 
+    /// A fault of the machine is never the view's.
+    fn handed_back(&mut self, rejection: &Rejection) {
+        assert_eq!(rejection.code, code::UNAVAILABLE, "{rejection:?}");
+        assert_eq!(rejection.items, []);
+        self.waiting = false;
+    }
+
+    fn acknowledge(&mut self) {
+        self.waiting = false;
+        self.acknowledged = self.begun.clone();
+    }
+
     fn take_decision(&mut self) {
-        match self.enforcer.decided() {
+        match self.node().decided() {
             None => {}
-            Some(Ok(())) => self.acknowledged = Some(self.waiting.take().expect("it waited")),
-            Some(Err(rejection)) => panic!("a fault of the machine is the view's: {rejection:?}"),
+            Some(Ok(())) => self.acknowledge(),
+            Some(Err(rejection)) => self.handed_back(&rejection),
         }
     }
 
     fn give_up(&mut self) {
-        let waits = self.waiting.take().is_some();
-        match self.enforcer.give_up() {
+        let waits = self.waiting;
+        match self.node().give_up() {
             Some(rejection) => {
                 assert!(waits);
-                assert_eq!(rejection.code, code::UNAVAILABLE);
-                assert_eq!(rejection.items, []);
+                self.handed_back(&rejection);
             }
             None => assert!(!waits),
         }
@@ -125,7 +171,8 @@ impl World {
             let server = "10.0.0.8:7600".parse().expect("an address");
             self.environment.control_plane = vec![server];
         }
-        self.enforcer.set_environment(self.environment.clone());
+        let environment = self.environment.clone();
+        self.node().set_environment(environment);
     }
 
     fn foreign_change(&mut self) {
@@ -137,41 +184,46 @@ impl World {
     }
 
     fn hear(&mut self) {
-        self.enforcer.repair("somebody");
+        if self.rng.random_bool(0.5) {
+            self.node().guard();
+        }
+        self.node().repair("somebody");
         self.unheard = false;
     }
 
     /// The daemon is killed and starts again; now and then the machine does.
     fn restart(&mut self) {
+        self.enforcer = None;
         if self.rng.random_bool(0.3) {
             self.kernel.reboot();
+            self.disk.cut_power();
+        } else {
+            self.disk.restart();
         }
-        // What waited is unknown to the next daemon, unless the kernel names it.
-        let waited = self.waiting.take();
-        self.enforcer = Enforcer::start(
-            self.dir.path(),
-            self.kernel.clone(),
-            self.environment.clone(),
-        )
-        .expect("started");
+        self.waiting = false;
+        self.start();
         self.unheard = false;
-        let have = self.enforcer.positions().have;
+        let have = self.node().positions().have;
         let at = |known: &Option<(View, u64)>| known.as_ref().map(|(v, r)| position(v, *r));
         if have != at(&self.acknowledged) {
-            assert_eq!(have, at(&waited), "neither acknowledged nor begun");
-            self.acknowledged = waited;
+            assert_eq!(
+                have,
+                at(&self.begun),
+                "neither acknowledged nor begun after it"
+            );
+            self.acknowledged = self.begun.clone();
         }
     }
 
     /// What is said is so.
-    fn look(&self) {
-        let Some(said) = self.enforcer.positions().enforced else {
+    fn look(&mut self) {
+        let Some(said) = self.node().positions().enforced else {
             return;
         };
         if self.unheard {
             return;
         }
-        let known = [&self.acknowledged, &self.waiting];
+        let known = [&self.acknowledged, &self.begun];
         let view = known.into_iter().flatten().find(|(view, revision)| {
             let at: Position = position(view, *revision);
             at == said
@@ -187,34 +239,37 @@ impl World {
     /// All faults end; what was lost is heard.
     fn calm_down(&mut self) {
         self.kernel.fail(Faults::none());
+        self.disk.set_faults(disk::Faults::default());
         self.hear();
+        self.node().settle();
         self.take_decision();
-        self.enforcer.settle();
-        self.take_decision();
-        assert!(self.waiting.is_none(), "it still waits");
-        assert!(!self.enforcer.is_troubled());
-        let positions = self.enforcer.positions();
+        assert!(!self.waiting, "it still waits");
+        assert!(!self.node().wants_retry());
+        let positions = self.node().positions();
         assert_eq!(positions.enforced, positions.have);
         let at = self.acknowledged.as_ref().map(|(v, r)| position(v, *r));
         assert_eq!(positions.have, at);
         if let Some((view, _)) = &self.acknowledged {
             assert!(self.kernel.holds(view, &self.environment));
         }
+        // And it is on disk: a machine that starts has it.
+        self.restart();
+        assert_eq!(self.node().positions(), positions);
     }
 }
 
 #[test]
 fn any_sequence_of_changes_and_faults_ends_enforced_and_is_never_told_otherwise() {
     for seed in 0..seeds() {
+        let mut world = World::new(seed);
         let sequence = std::panic::AssertUnwindSafe(|| {
-            let mut world = World::new(seed);
             for _ in 0..STEPS {
                 world.step();
             }
             world.calm_down();
         });
         if let Err(panic) = std::panic::catch_unwind(sequence) {
-            eprintln!("seed {seed}");
+            eprintln!("seed {seed}:\n{}", world.log.join("\n"));
             std::panic::resume_unwind(panic);
         }
     }

@@ -33,7 +33,7 @@ impl Digest {
     }
 
     /// The 64 hex digits alone.
-    pub(crate) fn hex(&self) -> String {
+    pub fn hex(&self) -> String {
         self.0.iter().map(|byte| format!("{byte:02x}")).collect()
     }
 }

@@ -14,6 +14,37 @@ pub struct Failsafe {
     pub net: Option<IpNet>,
 }
 
+/// Inbound failsafes unless a configuration sets a list of its own: Calico's (calico-semantics, 5.5), and 7600 and 7601 of
+/// our own control plane.
+pub const INBOUND_FAILSAFES: [(Protocol, u16); 11] = [
+    (Protocol::TCP, 22),
+    (Protocol::UDP, 68),
+    (Protocol::TCP, 179),
+    (Protocol::TCP, 2379),
+    (Protocol::TCP, 2380),
+    (Protocol::TCP, 5473),
+    (Protocol::TCP, 6443),
+    (Protocol::TCP, 6666),
+    (Protocol::TCP, 6667),
+    (Protocol::TCP, 7600),
+    (Protocol::TCP, 7601),
+];
+
+/// The same outbound.
+pub const OUTBOUND_FAILSAFES: [(Protocol, u16); 11] = [
+    (Protocol::UDP, 53),
+    (Protocol::UDP, 67),
+    (Protocol::TCP, 179),
+    (Protocol::TCP, 2379),
+    (Protocol::TCP, 2380),
+    (Protocol::TCP, 5473),
+    (Protocol::TCP, 6443),
+    (Protocol::TCP, 6666),
+    (Protocol::TCP, 6667),
+    (Protocol::TCP, 7600),
+    (Protocol::TCP, 7601),
+];
+
 /// Exemptions of host endpoints; all on by default.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Exemptions {

@@ -133,7 +133,9 @@ impl<K: Kernel> Enforcer<K> {
             return Ok(());
         };
         let feed = self.feed.clone();
-        feed.commit(lowered.asking, || self.tables.reach(lowered.ruleset, at))?;
+        feed.commit(lowered.asking, || {
+            self.tables.reach(lowered.ruleset, Some(at))
+        })?;
         if let Some(held) = &self.held {
             feed.publish(held.view(), lowered.resolution, &self.environment);
         }

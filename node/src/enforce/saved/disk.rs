@@ -106,7 +106,7 @@ impl InUse {
 
 /// A directory of the machine's file system.
 #[derive(Debug)]
-pub(super) struct Directory {
+pub struct Directory {
     path: PathBuf,
     /// The directory itself, locked. A file in it could not be made where nothing can be written, and a process that
     /// locks the one would not meet a process that locks the other.
@@ -116,7 +116,8 @@ pub(super) struct Directory {
 // === impl Directory ===
 
 impl Directory {
-    pub(super) fn new(path: &Path) -> Self {
+    /// That directory; it need not be there.
+    pub fn new(path: &Path) -> Self {
         Self {
             path: path.to_owned(),
             locked: None,
