@@ -192,7 +192,8 @@ impl Walk<'_> {
             Said::Accept(reason) | Said::Nothing(reason) => self.accept(stage, reason),
             Said::Allow(reason) => {
                 self.is_marked = true;
-                if list == List::Untracked && !looped {
+                let has_none = matches!(packet.tracking, Tracking::Invalid | Tracking::Untracked);
+                if list == List::Untracked && (has_none || !looped) {
                     self.impossible = self.packet.translated.is_some();
                     self.packet = packet;
                     self.packet.tracking = Tracking::Untracked;

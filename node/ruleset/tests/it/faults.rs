@@ -276,6 +276,21 @@ fn what_comes_through_loopback_was_translated_before_it_came() {
 }
 
 #[test]
+fn untracked_policy_untracks_on_loopback_what_has_no_connection() {
+    let mut view = world();
+    let mut endpoint = (*view.endpoints[&"hep/eth0".into()]).clone();
+    endpoint.interface = InterfaceMatch::Named("lo".into());
+    view.endpoints.insert("hep/lo".into(), Arc::new(endpoint));
+    let (from, to) = ("lo".into(), "lo".into());
+    let mut packet = new_tcp(Way::Forward { from, to }, 8055);
+    packet.ct = CtState::Invalid;
+    let said = Evaluator::new(&view, &worlds::environment()).judge(&packet);
+    assert_eq!(said.verdict, Judged::Accept, "{said:#?}");
+    let done = verdict(&ruleset(&view), &packet, &Given::default());
+    assert_eq!(done, Judged::Accept);
+}
+
+#[test]
 fn a_failsafe_that_pre_dnat_policy_allows_too_is_forwarded_by_forward_policy_only() {
     let (from, to) = ("eth2".into(), "eth9".into());
     let mut packet = new_tcp(Way::Forward { from, to }, 22);

@@ -150,7 +150,9 @@ impl<'a> Journey<'a> {
     fn untracked(&mut self, stage: Stage, interface: &IfName, direction: Direction) -> Go {
         let endpoint = self.evaluator.resolution.hosts.get(interface);
         self.early(stage, endpoint, PolicyList::Untracked, direction)?;
-        if self.accepted && !self.packet.way.is_loopback() {
+        // What has a connection already, as on `lo`, keeps it.
+        let has_none = matches!(self.packet.ct, CtState::Invalid | CtState::Untracked);
+        if self.accepted && (has_none || !self.packet.way.is_loopback()) {
             self.original.ct = CtState::Untracked;
             self.packet = self.original.clone();
         }
