@@ -22,7 +22,8 @@ fn protected_pair(test: &str) -> Option<Pair> {
     Some(pair)
 }
 
-/// The host's whole ruleset with handles, which change when a rule is written again; without counts.
+/// The host's whole ruleset with handles, which change when a rule is written again; without counts, and without who owns
+/// the tables.
 fn ruleset(pair: &Pair) -> String {
     let host = pair.sandbox.station("host0").expect("host0").namespace();
     let output = host
@@ -31,7 +32,11 @@ fn ruleset(pair: &Pair) -> String {
             "",
         )
         .expect("nft");
-    String::from_utf8_lossy(&output.stdout).into_owned()
+    let listed = String::from_utf8_lossy(&output.stdout);
+    let owned = |line: &&str| !line.trim_start().starts_with("flags ");
+    let unnamed = |line: &str| line.split(" progname ").next().unwrap_or(line).to_owned();
+    let lines: Vec<String> = listed.lines().filter(owned).map(unnamed).collect();
+    lines.join("\n")
 }
 
 #[test]

@@ -489,7 +489,11 @@ impl<K: Kernel> Enforcer<K> {
         self.stale = true;
         match (pending.undo, &mut self.held) {
             (Some(undo), Some(held)) => held.undo(undo),
-            (_, held) => *held = None,
+            (_, held) => {
+                // Rules of a first view may stand all the same. They close more than none; nobody calls them enforced.
+                *held = None;
+                self.tables.outdated();
+            }
         }
         if let Err(err) = self.store.discard() {
             tracing::warn!(%err, "refused change not taken out of the journal");
