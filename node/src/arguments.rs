@@ -23,7 +23,10 @@ pub enum Command {
     Run(Run),
     /// Enforce the saved policy once, and end: for the boot, before the network. Needs no control plane.
     Guard(Guard),
-    /// Remove our nftables tables, and so all enforcement. The state directory is kept.
+    /// Say how this host is: what is enforced, and what is not as it should be. Status 0: the policy is enforced, 1: it is
+    /// not, or nobody knows.
+    Status(Status),
+    /// Remove our nftables tables, and so all enforcement. A daemon that runs does it, and ends. The state directory is kept.
     Uninstall(Uninstall),
     /// Print the version.
     Version,
@@ -89,13 +92,24 @@ pub enum WithoutView {
     Closed,
 }
 
+/// Arguments of `status`.
+#[derive(Args, Clone, Debug)]
+pub struct Status {
+    /// State directory of the daemon.
+    #[arg(long, value_name = "DIR", env = "PALISADE_STATE_DIR")]
+    pub state_dir: PathBuf,
+    /// As JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
 /// Arguments of `uninstall`.
 #[derive(Args, Clone, Debug)]
 pub struct Uninstall {
     /// Also delete certificate and saved policy.
     #[arg(long, requires = "state_dir")]
     pub purge: bool,
-    /// The state directory to purge.
+    /// State directory of the daemon.
     #[arg(long, value_name = "DIR", env = "PALISADE_STATE_DIR")]
     pub state_dir: Option<PathBuf>,
 }

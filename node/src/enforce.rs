@@ -79,6 +79,7 @@ enum Command {
     },
     Inventory(oneshot::Sender<v1::Inventory>),
     Condition(&'static str, Option<Condition>),
+    Uninstall(oneshot::Sender<Result<bool, String>>),
     Stop,
 }
 
@@ -125,6 +126,17 @@ impl Reconciler {
             .commands
             .send(Command::Condition(kind, condition))
             .await;
+    }
+
+    /// Removes our tables for good: nothing is enforced by this daemon any more. Whether there were any.
+    ///
+    /// # Errors
+    /// Why they are there still, or may be.
+    pub async fn uninstall(&self) -> Result<bool, String> {
+        let (reply, answer) = oneshot::channel();
+        let _ = self.commands.send(Command::Uninstall(reply)).await;
+        let stopping = |_| Err("the daemon is stopping".to_owned());
+        answer.await.unwrap_or_else(stopping)
     }
 
     /// The hash of each item held.

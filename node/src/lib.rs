@@ -6,6 +6,7 @@
 //! * [`plugins`] — WebAssembly plugins, and the threads that ask them: packets in a queue, events for auditors;
 //! * [`observe`] — what others are told;
 //! * [`link`] — the control plane: certificate, stream;
+//! * [`local`], [`guard`] — what this host's own people ask for;
 //! * [`run`] — what starts when.
 //!
 //! Beside them: [`condition`], [`metrics`], [`backoff`], [`durable`], [`cause`], [`clock`], [`log`], `readiness` and [`wake`], which import none.
@@ -21,6 +22,7 @@ pub mod durable;
 pub mod enforce;
 pub mod guard;
 pub mod link;
+pub mod local;
 pub mod log;
 pub mod metrics;
 pub mod observe;

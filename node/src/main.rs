@@ -4,8 +4,11 @@ use anyhow::{Context, Result};
 use clap::Parser;
 use palisade_netfilter::Netfilter;
 use palisade_node::{
-    arguments::{Arguments, Command, Uninstall},
-    enforce, guard, log, run,
+    arguments::{Arguments, Command, Status, Uninstall},
+    enforce::{self, saved::lock_namespace},
+    guard,
+    local::{Answer, Question, client::ask},
+    log, run,
 };
 use std::{io::IsTerminal, process::ExitCode, time::Duration};
 
@@ -14,7 +17,7 @@ const LOG: Duration = Duration::from_secs(1);
 
 fn main() -> ExitCode {
     let code = match perform(Arguments::parse()) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(err) => {
             log::stderr().put(format!("error: {err:#}\n").as_bytes());
             ExitCode::FAILURE
@@ -24,7 +27,7 @@ fn main() -> ExitCode {
     code
 }
 
-fn perform(arguments: Arguments) -> Result<()> {
+fn perform(arguments: Arguments) -> Result<ExitCode> {
     tracing_subscriber::fmt()
         .with_env_filter(
             tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| "info".into()),
@@ -32,37 +35,70 @@ fn perform(arguments: Arguments) -> Result<()> {
         .with_ansi(std::io::stderr().is_terminal())
         .with_writer(log::stderr)
         .init();
-    match arguments.command {
-        Command::Run(arguments) => tokio::runtime::Builder::new_current_thread()
+    let runtime = || {
+        tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
-            .context("start the runtime")?
-            .block_on(run::run(arguments)),
+            .context("start the runtime")
+    };
+    match arguments.command {
+        Command::Run(arguments) => runtime()?.block_on(run::run(arguments))?,
         Command::Guard(arguments) => {
-            let runtime = tokio::runtime::Builder::new_current_thread()
-                .enable_all()
-                .build()
-                .context("start the runtime")?;
-            let done = runtime.block_on(guard::guard(&arguments))?;
-            println!("{done}");
-            Ok(())
+            println!("{}", runtime()?.block_on(guard::guard(&arguments))?);
         }
-        Command::Uninstall(arguments) => uninstall(&arguments),
-        Command::Version => {
-            println!("palisade-node {}", env!("CARGO_PKG_VERSION"));
-            Ok(())
-        }
+        Command::Status(arguments) => return status(&arguments),
+        Command::Uninstall(arguments) => uninstall(&arguments)?,
+        Command::Version => println!("palisade-node {}", env!("CARGO_PKG_VERSION")),
     }
+    Ok(ExitCode::SUCCESS)
 }
 
+fn status(arguments: &Status) -> Result<ExitCode> {
+    let dir = &arguments.state_dir;
+    let answer = ask(dir, Question::Status).with_context(|| format!("ask `{}`", dir.display()))?;
+    let status = match answer {
+        Some(Answer::Status(status)) => status,
+        Some(Answer::Failed(why)) => anyhow::bail!("{why}"),
+        Some(Answer::Uninstalled { .. }) => anyhow::bail!("the daemon answered something else"),
+        None => anyhow::bail!("no daemon answers in `{}`", dir.display()),
+    };
+    if arguments.json {
+        println!("{}", serde_json::to_string_pretty(&status)?);
+    } else {
+        print!("{status}");
+    }
+    Ok(if status.is_enforced() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
+
+/// A daemon that runs removes its tables itself: they are its own, and it would repair what others remove.
 fn uninstall(arguments: &Uninstall) -> Result<()> {
-    let mut kernel = Netfilter::open().context("open a netfilter socket")?;
-    if enforce::uninstall(&mut kernel).context("remove our tables")? {
+    let dir = arguments.state_dir.as_deref();
+    let answer = match dir {
+        Some(dir) => ask(dir, Question::Uninstall)
+            .with_context(|| format!("ask the daemon of `{}`", dir.display()))?,
+        None => None,
+    };
+    let removed = match answer {
+        Some(Answer::Uninstalled { removed }) => removed,
+        Some(Answer::Failed(why)) => anyhow::bail!("{why}"),
+        Some(Answer::Status(_)) => anyhow::bail!("the daemon answered something else"),
+        None => {
+            let _alone = lock_namespace()
+                .context("a daemon is at work: name its state directory with --state-dir")?;
+            let mut kernel = Netfilter::open().context("open a netfilter socket")?;
+            enforce::uninstall(&mut kernel).context("remove our tables")?
+        }
+    };
+    if removed {
         println!("tables removed; nothing is enforced");
     } else {
         println!("no tables of ours");
     }
-    if let (true, Some(dir)) = (arguments.purge, &arguments.state_dir) {
+    if let (true, Some(dir)) = (arguments.purge, dir) {
         enforce::purge(dir).with_context(|| format!("purge `{}`", dir.display()))?;
         println!("`{}` removed", dir.display());
     }

@@ -16,6 +16,7 @@ use crate::{
         saved::{NamespaceLock, lock_namespace},
     },
     link::{join::Join, servers::Servers, state::Link},
+    local::Local,
     metrics::Metrics,
     observe::http,
     plugins::{audit::sink::Directory, supervisor},
@@ -23,10 +24,10 @@ use crate::{
 use anyhow::{Context, Result};
 use palisade_netfilter::{Feature, Netfilter, OldKernel, ReadError};
 use palisade_policy::packet::Environment;
-use std::{io, net::SocketAddr, time::Duration};
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 use tokio::{
     signal::unix::{SignalKind, signal},
-    sync::watch,
+    sync::{Notify, watch},
 };
 
 /// Until interfaces that could not be read are tried again.
@@ -84,6 +85,14 @@ pub async fn run(arguments: Run) -> Result<()> {
         bind_failures: supervisor.bind_failures.clone(),
         failing: supervisor.failing.clone(),
     };
+    let uninstalled = Arc::new(Notify::new());
+    let local = Local {
+        reconciler: reconciler.clone(),
+        link: join.link.clone(),
+        report: join.reporter(),
+        uninstalled: Arc::clone(&uninstalled),
+    };
+    tokio::spawn(local.serve(join.arguments.state_dir.clone()));
     let mut joined = tokio::spawn(join.run());
 
     let enforces = || reconciler.positions().borrow().have.is_some();
@@ -92,6 +101,10 @@ pub async fn run(arguments: Run) -> Result<()> {
         tokio::select! {
             _ = terminate.recv() => break Ok(()),
             _ = interrupt.recv() => break Ok(()),
+            () = uninstalled.notified() => {
+                tracing::info!("our tables are removed; nothing is enforced");
+                break Ok(());
+            }
             // Nobody would repair anything here any more: the service manager starts a process that does.
             _ = &mut enforcer_ended => anyhow::bail!("the thread that owns the kernel ended; the rules stay"),
             ended = &mut joined, if !given_up => match ended.context("the stream's task")? {
@@ -104,7 +117,7 @@ pub async fn run(arguments: Run) -> Result<()> {
             },
         }
     };
-    tracing::info!("stopping; the rules stay");
+    tracing::info!("stopping; what the kernel holds stays");
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
     supervisor.stop().await;
     reconciler.stop().await;

@@ -99,12 +99,21 @@ impl Process {
         self.end(Signal::TERM)
     }
 
-    fn end(&mut self, signal: Signal) -> Result<ExitStatus> {
-        // It may have ended on its own; waiting tells how.
-        let _ = kill_process(self.pid()?, signal);
+    /// Waits for an end that it comes to by itself.
+    ///
+    /// # Errors
+    ///
+    /// Where it cannot be waited for.
+    pub fn wait(&mut self) -> Result<ExitStatus> {
         self.child
             .wait()
             .with_context(|| format!("wait for {}", self.name))
+    }
+
+    fn end(&mut self, signal: Signal) -> Result<ExitStatus> {
+        // It may have ended on its own; waiting tells how.
+        let _ = kill_process(self.pid()?, signal);
+        self.wait()
     }
 
     /// What it logged since it was started.

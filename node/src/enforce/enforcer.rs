@@ -26,7 +26,7 @@ use palisade_policy::{
     wire::decode_ops,
 };
 use palisade_proto::v1::TransactionKind;
-use palisade_ruleset::{lower, lower::LowerCache};
+use palisade_ruleset::{ir::Ruleset, lower, lower::LowerCache};
 use std::{collections::BTreeMap, io, path::Path, time::Instant};
 
 mod write;
@@ -48,6 +48,8 @@ pub struct Enforcer<K> {
     decided: Option<Result<(), Rejection>>,
     /// No other program can change our tables.
     owned: bool,
+    /// Our tables were removed for good.
+    uninstalled: bool,
     /// View or machine changed since the kernel last agreed with them.
     stale: bool,
     /// Who may have changed our tables since they were read.
@@ -139,6 +141,7 @@ impl<K: Kernel> Enforcer<K> {
             pending: None,
             decided: None,
             owned,
+            uninstalled: false,
             stale: true,
             suspect: None,
             endpoints: BTreeMap::new(),
@@ -262,6 +265,21 @@ impl<K: Kernel> Enforcer<K> {
         self.tables.reach(lowered.ruleset, None)
     }
 
+    /// Removes our tables, and enforces nothing from now on. Whether there were any. What is saved stays.
+    ///
+    /// # Errors
+    /// Why they are there still, or may be; the view held is then enforced as before.
+    pub fn uninstall(&mut self) -> Result<bool, Trouble> {
+        self.tables.look()?;
+        let known = self.tables.known();
+        let there = known.is_some_and(|actual| !actual.ruleset().tables.is_empty());
+        self.tables.reach(Ruleset::default(), None)?;
+        self.uninstalled = true;
+        self.held = None;
+        self.at = None;
+        Ok(there)
+    }
+
     /// Rules ask plugins, and the kernel cannot queue: try [`Self::look_for_queue`] now and then.
     pub fn misses_queue(&self) -> bool {
         !self.queued
@@ -379,6 +397,10 @@ impl<K: Kernel> Enforcer<K> {
     /// # Errors
     /// Why it is not enforced.
     pub fn transact(&mut self, transaction: Transaction) -> Result<(), NotEnforced> {
+        if self.uninstalled {
+            let rejection = Rejection::unavailable("the node is being uninstalled");
+            return Err(NotEnforced::Refused(rejection));
+        }
         // There is one at a time; whoever sends another has given up the first.
         self.give_up();
         let before = self.at;

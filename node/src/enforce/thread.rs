@@ -9,6 +9,7 @@ use super::{
 };
 use crate::{
     backoff::Backoff,
+    cause::chain,
     enforce::transaction::{Outcome, Rejection, Transaction},
     metrics::Metrics,
 };
@@ -286,6 +287,11 @@ impl<K: Kernel> Owner<K> {
                 let _ = reply.send(inventory_of(&self.enforcer));
             }
             Command::Condition(kind, condition) => self.enforcer.set_condition(kind, condition),
+            Command::Uninstall(reply) => {
+                self.hand_back();
+                let removed = self.enforcer.uninstall();
+                let _ = reply.send(removed.map_err(|err| chain(&err)));
+            }
             Command::Stop => {}
         }
     }

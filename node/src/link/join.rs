@@ -12,11 +12,13 @@ use crate::{
     link::stream::Sync,
     link::way::{Role, Servers, Way},
     metrics::Metrics,
+    observe::report::{Sources, report},
     plugins::audit::sink::{Directory, Failing},
     plugins::bind_failures::BindFailures,
     plugins::loaded::LoadedPlugins,
 };
 use anyhow::{Context, Result};
+use palisade_proto::v1::NodeReport;
 use std::{sync::Arc, time::Duration};
 use tokio::sync::watch;
 use tonic::transport::Channel;
@@ -51,6 +53,27 @@ pub struct Join {
 }
 
 impl Join {
+    /// Makes what the control plane is told of this node, at the moment that it is called.
+    pub fn reporter(&self) -> Arc<dyn Fn() -> NodeReport + Send + std::marker::Sync> {
+        let observed = self.reconciler.observed();
+        let (loaded, sinks) = (
+            self.loaded.clone(),
+            Directory::new(&self.arguments.sink_dir),
+        );
+        let (failing, bind_failures) = (self.failing.clone(), self.bind_failures.clone());
+        let link = self.link.clone();
+        Arc::new(move || {
+            report(&Sources {
+                observed: &observed.borrow(),
+                plugins: &loaded.borrow(),
+                sinks: &sinks,
+                failing: &failing,
+                bind_failures: &bind_failures,
+                link: &link.conditions(),
+            })
+        })
+    }
+
     /// A certificate, from disk or by the token, then the stream for ever.
     ///
     /// # Errors

@@ -34,8 +34,9 @@ struct World {
     environment: Environment,
     /// What was acknowledged last.
     acknowledged: Option<(View, u64)>,
-    /// What was begun after it, and may be found at the next start.
-    begun: Option<(View, u64)>,
+    /// What was begun after it, the last one last. Any may be found at the next start: a disk that fails may keep what was
+    /// to be taken back.
+    begun: Vec<(View, u64)>,
     /// That waits.
     waiting: bool,
     revision: u64,
@@ -54,7 +55,7 @@ impl World {
             enforcer: None,
             environment: machine(),
             acknowledged: None,
-            begun: None,
+            begun: Vec::new(),
             waiting: false,
             revision: 0,
             unheard: false,
@@ -126,7 +127,7 @@ impl World {
         let delta = self.rng.random_bool(0.8);
         let from = self.acknowledged.as_ref().map(|(view, _)| view);
         let transaction = transaction(from.filter(|_| delta), &to, revision);
-        self.begun = Some((to, revision));
+        self.begun.push((to, revision));
         match self.node().transact(transaction) {
             Ok(()) => self.acknowledge(),
             Err(NotEnforced::Waiting) => self.waiting = true,
@@ -143,7 +144,8 @@ impl World {
 
     fn acknowledge(&mut self) {
         self.waiting = false;
-        self.acknowledged = self.begun.clone();
+        self.acknowledged = self.begun.pop();
+        self.begun.clear();
     }
 
     fn take_decision(&mut self) {
@@ -204,14 +206,12 @@ impl World {
         self.start();
         self.unheard = false;
         let have = self.node().positions().have;
-        let at = |known: &Option<(View, u64)>| known.as_ref().map(|(v, r)| position(v, *r));
-        if have != at(&self.acknowledged) {
-            assert_eq!(
-                have,
-                at(&self.begun),
-                "neither acknowledged nor begun after it"
-            );
-            self.acknowledged = self.begun.clone();
+        let at = |known: &(View, u64)| position(&known.0, known.1);
+        if have != self.acknowledged.as_ref().map(at) {
+            let found = self.begun.iter().position(|begun| Some(at(begun)) == have);
+            let found = found.expect("neither acknowledged nor begun after it");
+            self.acknowledged = Some(self.begun.swap_remove(found));
+            self.begun.clear();
         }
     }
 
@@ -223,8 +223,8 @@ impl World {
         if self.unheard {
             return;
         }
-        let known = [&self.acknowledged, &self.begun];
-        let view = known.into_iter().flatten().find(|(view, revision)| {
+        let mut known = self.acknowledged.iter().chain(&self.begun);
+        let view = known.find(|(view, revision)| {
             let at: Position = position(view, *revision);
             at == said
         });

@@ -1,0 +1,179 @@
+//! A host that boots on a bad day, and what its own people can ask: no control plane, no resolver, the port taken, a state
+//! directory that cannot be written, a foreign ruleset restored first.
+
+use palisade_integration::format::Protocol;
+use palisade_integration::netns::Namespace;
+use palisade_integration::pair::{MUST_DROP, MUST_PASS, Pair, allow, host_endpoint};
+use palisade_integration::prerequisite::{Prerequisite, have};
+use palisade_integration::product::Binaries;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// Opened by the policy that was acknowledged last.
+const LATEST: u16 = 8056;
+
+fn pair(test: &str) -> Option<Pair> {
+    if !have(test, &[Prerequisite::Netns, Prerequisite::Binaries]) {
+        return None;
+    }
+    let pair = Pair::start().expect("a deployment");
+    pair.apply(&(allow("streams", 100, "UDP", &[MUST_PASS]) + &host_endpoint("generation", "0")))
+        .expect("the initial policy");
+    pair.expect(Protocol::UDP, MUST_DROP, false);
+    Some(pair)
+}
+
+fn host(pair: &Pair) -> &Namespace {
+    pair.sandbox.station("host0").expect("host0").namespace()
+}
+
+/// Runs `palisade-node` on the host: how it ended, and what it said.
+fn node(pair: &Pair, arguments: &[&str], dir: &Path) -> (Option<i32>, String) {
+    let mut command = Command::new(Binaries::find().expect("built").node);
+    command.args(arguments).arg("--state-dir").arg(dir);
+    let output = host(pair).output(&mut command, "").expect("it runs");
+    let said = [output.stdout, output.stderr].concat();
+    (
+        output.status.code(),
+        String::from_utf8_lossy(&said).into_owned(),
+    )
+}
+
+/// A directory that nobody can write to, until this is dropped.
+struct ReadOnly(PathBuf);
+
+impl ReadOnly {
+    fn new(dir: &Path) -> Self {
+        let mount = |arguments: &[&str]| {
+            let done = Command::new("mount").args(arguments).arg(dir).status();
+            assert!(done.expect("mount").success(), "mount {arguments:?}");
+        };
+        let path = dir.to_str().expect("text");
+        mount(&["--bind", path]);
+        mount(&["-o", "remount,ro,bind"]);
+        assert!(
+            std::fs::write(dir.join("probe"), "").is_err(),
+            "it can be written"
+        );
+        Self(dir.to_owned())
+    }
+}
+
+impl Drop for ReadOnly {
+    fn drop(&mut self) {
+        // Lazily: a daemon may still have a file open.
+        let _ = Command::new("umount").arg("--lazy").arg(&self.0).status();
+    }
+}
+
+#[test]
+fn a_boot_on_which_everything_else_fails_enforces_the_last_acknowledged_policy() {
+    let Some(mut pair) = pair("bad boot") else {
+        return;
+    };
+    let dir = pair.deployment.file("host0");
+    // As a service that saves the ruleset would have it, without the owner that dies with the saved file.
+    let list = |pair: &Pair| {
+        let output = host(pair).output(Command::new("nft").args(["list", "ruleset"]), "");
+        String::from_utf8_lossy(&output.expect("nft").stdout).into_owned()
+    };
+    let old: Vec<String> = list(&pair)
+        .lines()
+        .filter(|line| !line.trim_start().starts_with("flags owner"))
+        .map(|line| line.split(" # progname").next().unwrap_or(line).to_owned())
+        .collect();
+    pair.apply(&allow("latest", 10, "TCP", &[LATEST]))
+        .expect("a change, acknowledged");
+    pair.expect(Protocol::TCP, LATEST, true);
+    let node_process = pair.deployment.node("host0").expect("a daemon");
+    node_process.kill().expect("a kill");
+    let controlplane = pair.deployment.controlplane().expect("a control plane");
+    controlplane.kill().expect("a kill");
+
+    // The reboot: an old ruleset is restored first.
+    host(&pair).nft("flush ruleset").expect("an empty kernel");
+    host(&pair).nft(&old.join("\n")).expect("restored");
+    pair.expect(Protocol::TCP, LATEST, false);
+    let taken = host(&pair)
+        .run(|| std::net::TcpListener::bind("127.0.0.1:7603"))
+        .expect("the port is free");
+    let read_only = ReadOnly::new(&dir);
+
+    let (code, said) = node(&pair, &["guard"], &dir);
+    assert_eq!(code, Some(0), "{said}");
+    assert!(said.contains("is enforced"), "{said}");
+    let fares = |pair: &Pair| {
+        pair.expect(Protocol::TCP, LATEST, true);
+        pair.expect(Protocol::UDP, MUST_PASS, true);
+        pair.expect(Protocol::UDP, MUST_DROP, false);
+        pair.expect(Protocol::TCP, 22, true);
+    };
+    fares(&pair);
+
+    // The daemon does not need more; what is missing is said.
+    pair.deployment.start_node("host0").expect("a start");
+    fares(&pair);
+    let log = pair.deployment.logs();
+    for condition in ["HttpUnavailable", "SocketUnavailable"] {
+        assert!(log.contains(condition), "{condition} in {log}");
+    }
+    drop(taken);
+    drop(read_only);
+}
+
+#[test]
+fn status_and_uninstall_speak_to_the_daemon_that_runs() {
+    let Some(mut pair) = pair("host commands") else {
+        return;
+    };
+    let dir = pair.deployment.file("host0");
+    let (code, said) = node(&pair, &["status"], &dir);
+    assert_eq!(code, Some(0), "{said}");
+    for part in ["is enforced", "connected to", "endpoint", "eth0"] {
+        assert!(said.contains(part), "{part} in {said}");
+    }
+    let (code, json) = node(&pair, &["status", "--json"], &dir);
+    assert_eq!(code, Some(0), "{json}");
+    let status: serde_json::Value = serde_json::from_str(&json).expect("JSON");
+    assert_eq!(status["held"], status["enforced"]);
+    assert_eq!(status["connected"], true);
+
+    // Without its state directory nobody removes what a daemon would repair.
+    let mut command = Command::new(Binaries::find().expect("built").node);
+    let blind = host(&pair)
+        .output(command.arg("uninstall"), "")
+        .expect("it runs");
+    assert_eq!(blind.status.code(), Some(1));
+    let said = String::from_utf8_lossy(&blind.stderr).into_owned();
+    assert!(said.contains("--state-dir"), "{said}");
+    pair.expect(Protocol::UDP, MUST_DROP, false);
+
+    let (code, said) = node(&pair, &["uninstall"], &dir);
+    assert_eq!(code, Some(0), "{said}");
+    assert!(said.contains("nothing is enforced"), "{said}");
+    let ended = pair.deployment.node("host0").and_then(|node| node.wait());
+    assert!(ended.expect("an end").success(), "the daemon ends well");
+    pair.expect(Protocol::UDP, MUST_DROP, true);
+    let (code, said) = node(&pair, &["status"], &dir);
+    assert_eq!(code, Some(1));
+    assert!(said.contains("no daemon answers"), "{said}");
+    let (_, said) = node(&pair, &["uninstall"], &dir);
+    assert!(said.contains("no tables of ours"), "{said}");
+}
+
+#[test]
+fn a_second_daemon_on_the_same_host_is_refused_and_names_the_first() {
+    let Some(pair) = pair("two daemons") else {
+        return;
+    };
+    let other = tempfile::tempdir().expect("a directory");
+    let arguments = ["run", "--server", "198.18.0.1:7600"];
+    let (code, said) = node(&pair, &arguments, other.path());
+    assert_eq!(code, Some(1), "{said}");
+    assert!(
+        said.contains("enforces in this network namespace"),
+        "{said}"
+    );
+    pair.expect(Protocol::UDP, MUST_DROP, false);
+    pair.expect(Protocol::UDP, MUST_PASS, true);
+}
