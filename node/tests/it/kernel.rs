@@ -8,6 +8,10 @@ use palisade_node::{
     enforce::{self, Enforcer},
 };
 use palisade_policy::item::{ItemId, ItemKind};
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
 
 #[test]
 fn a_saved_view_is_enforced_without_a_control_plane_and_adopted_at_restart() {
@@ -196,5 +200,66 @@ fn a_host_without_saved_policy_can_be_closed_until_the_first_arrives() {
         assert!(nft(&["list", "ruleset"]).contains("tcp . 22"));
         enforcer.transact(transaction(None, &a, 1)).expect("taken");
         assert!(!nft(&["list", "ruleset"]).contains("tcp . 22"));
+    });
+}
+
+/// Another program, busy in a table of its own for as long as it is there.
+struct Neighbour {
+    stop: Arc<AtomicBool>,
+    thread: Option<std::thread::JoinHandle<usize>>,
+}
+
+impl Neighbour {
+    fn start() -> Self {
+        nft(&["add", "table", "inet", "aaa"]);
+        let stop = Arc::new(AtomicBool::new(false));
+        let told = Arc::clone(&stop);
+        let thread = std::thread::spawn(move || {
+            let mut changes = 0;
+            while !told.load(Ordering::Relaxed) {
+                nft(&["add", "chain", "inet", "aaa", "theirs"]);
+                nft(&["delete", "chain", "inet", "aaa", "theirs"]);
+                changes += 2;
+            }
+            changes
+        });
+        let thread = Some(thread);
+        Self { stop, thread }
+    }
+
+    fn stop(mut self) -> usize {
+        self.stop.store(true, Ordering::Relaxed);
+        let thread = self.thread.take().expect("at work");
+        thread.join().expect("it ends well")
+    }
+}
+
+/// One failed read left the chain open for good, while all was said to be well.
+#[test]
+fn beside_a_busy_neighbour_a_flushed_chain_is_found_and_repaired() {
+    in_namespace(|| {
+        let dir = tempfile::tempdir().expect("tempdir");
+        let mut kernel = Netfilter::open().expect("socket").sharing(true);
+        kernel.listen().expect("listening");
+        let mut enforcer = Enforcer::start(dir.path(), kernel, machine()).expect("started");
+        let members: Vec<String> = (0..30_000_u32)
+            .map(|n| format!("10.{}.{}.{}/32", 1 + (n >> 16), n >> 8 & 255, n & 255))
+            .collect();
+        let members: Vec<&str> = members.iter().map(String::as_str).collect();
+        let a = view(&[80, 443], &members);
+        enforcer.transact(transaction(None, &a, 1)).expect("taken");
+        let listed = nft(&["list", "chain", "inet", "palisade", "input"]);
+        let neighbour = Neighbour::start();
+        for _ in 0..5 {
+            nft(&["flush", "chain", "inet", "palisade", "input"]);
+            enforcer.guard();
+            assert_eq!(enforcer.positions().enforced, None, "nobody knows");
+            assert!(enforcer.repair("nft"), "found");
+            assert_eq!(enforcer.positions().enforced, Some(position(&a, 1)));
+        }
+        let changes = neighbour.stop();
+        // Not before: nft itself does not come to an end beside such a neighbour.
+        assert_eq!(nft(&["list", "chain", "inet", "palisade", "input"]), listed);
+        assert!(changes > 20, "only {changes} changes beside five repairs");
     });
 }
