@@ -11,7 +11,7 @@ use std::process::{Command, ExitCode};
 
 use stages::Stages;
 
-const USAGE: &str = "usage: cargo verify | cargo demo [--once] | cargo bench-all [BENCH…]";
+const USAGE: &str = "usage: cargo verify [--long] | cargo demo [--once] | cargo bench-all [BENCH…]";
 
 fn main() -> ExitCode {
     let mut arguments = std::env::args().skip(1);
@@ -19,7 +19,7 @@ fn main() -> ExitCode {
     // `cargo demo -- --once` hands us the dashes too.
     let rest: Vec<String> = arguments.filter(|argument| argument != "--").collect();
     let result = match task.as_str() {
-        "verify" => verify(),
+        "verify" => verify(&rest),
         "demo" => demo(&rest),
         "bench-all" => bench_all(&rest),
         _ => Err(USAGE.to_owned()),
@@ -33,8 +33,19 @@ fn main() -> ExitCode {
     }
 }
 
-/// Everything CI runs. Style stages are all run before the verdict; a build that fails ends it at once.
-fn verify() -> Result<(), String> {
+/// Sequences of changes and faults at the node that `--long` runs; `cargo verify` runs some hundreds.
+const SEQUENCES: &str = "10000";
+/// Seeds of the simulated disk that `--long` runs.
+const DISKS: &str = "30000";
+
+/// Everything CI runs, and with `--long` what takes longer. Style stages are all run before the verdict; a build that fails
+/// ends it at once.
+fn verify(arguments: &[String]) -> Result<(), String> {
+    let long = match arguments {
+        [] => false,
+        [only] if only == "--long" => true,
+        _ => return Err(USAGE.to_owned()),
+    };
     let mut stages = Stages::new("verify");
     stages.must("packages", || packages::install(&packages::VERIFY))?;
     stages.may_fail("format", cargo(&["fmt", "--all", "--check"]));
@@ -58,6 +69,17 @@ fn verify() -> Result<(), String> {
         "tests and scenarios",
         cargo(&["test", "--workspace", "--no-fail-fast"]),
     );
+    if long {
+        for (name, test, seeds) in [
+            ("sequences of faults", "sequences::", SEQUENCES),
+            ("simulated disks", "saved::faults::", DISKS),
+        ] {
+            // The whole workspace, so that nothing is built again; other tests are filtered out by name.
+            let mut command = cargo(&["test", "--workspace", "--test", "it", "--", test]);
+            command.env("PALISADE_SEEDS", seeds);
+            stages.may_fail(name, command);
+        }
+    }
     stages.finish()
 }
 

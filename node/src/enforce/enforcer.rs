@@ -197,7 +197,8 @@ impl<K: Kernel> Enforcer<K> {
 
     /// Whether something is to be tried again: call [`Self::settle`] later.
     pub fn wants_retry(&self) -> bool {
-        self.is_troubled() || self.store.trouble().is_some()
+        // Without a view there is nothing to write: the next transaction tells whether the disk is well again.
+        self.is_troubled() || self.held.is_some() && self.store.trouble().is_some()
     }
 
     /// Changes of our tables by others, repaired so far.
