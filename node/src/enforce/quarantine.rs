@@ -3,14 +3,10 @@
 
 use palisade_policy::{
     class::{Class, ClassTier, Direction, EndpointKind, PolicyList, TierDefault},
-    config::{
-        DenyAction, EndpointToHostAction, Exemptions, Failsafe, INBOUND_FAILSAFES, NodeConfig,
-        OUTBOUND_FAILSAFES,
-    },
+    config::NodeConfig,
     endpoint::{Endpoint, InterfaceMatch},
     ids::ClassId,
     packet::Environment,
-    rule::Protocol,
     view::View,
 };
 use palisade_ruleset::{
@@ -95,7 +91,7 @@ pub(super) fn nothing_saved() -> View {
             .collect(),
     };
     View {
-        config: Arc::new(default_config()),
+        config: Arc::new(NodeConfig::default()),
         endpoints: BTreeMap::from([("hep/guard".into(), Arc::new(everything))]),
         classes: classes
             .into_iter()
@@ -104,35 +100,5 @@ pub(super) fn nothing_saved() -> View {
         policies: BTreeMap::new(),
         sets: BTreeMap::new(),
         plugins: BTreeMap::new(),
-    }
-}
-
-fn default_config() -> NodeConfig {
-    let failsafes = |ports: &[(Protocol, u16)]| {
-        let failsafe = |&(protocol, port)| Failsafe {
-            protocol,
-            port,
-            net: None,
-        };
-        let mut failsafes: Vec<_> = ports.iter().map(failsafe).collect();
-        failsafes.sort_unstable();
-        failsafes
-    };
-    NodeConfig {
-        failsafe_inbound: failsafes(&INBOUND_FAILSAFES),
-        failsafe_outbound: failsafes(&OUTBOUND_FAILSAFES),
-        exemptions: Exemptions::default(),
-        deny_action: DenyAction::Drop,
-        endpoint_to_host_action: EndpointToHostAction::Drop,
-        interface_prefixes: vec!["cali".to_owned()],
-        interface_exclude: Vec::new(),
-        accept_invalid: false,
-        ipv6: true,
-        mark_mask: 0xffff_0000,
-        log_limit: None,
-        allow_vxlan_from_workloads: false,
-        allow_ipip_from_workloads: false,
-        vxlan_port: 4789,
-        allow_source_prefixes: false,
     }
 }

@@ -136,3 +136,40 @@ pub struct NodeConfig {
     /// Workloads may have source prefixes; otherwise those that have are missing.
     pub allow_source_prefixes: bool,
 }
+
+/// What a node is told where nothing is configured.
+impl Default for NodeConfig {
+    fn default() -> Self {
+        let failsafes = |ports: &[(Protocol, u16)]| {
+            let failsafe = |&(protocol, port)| Failsafe {
+                protocol,
+                port,
+                net: None,
+            };
+            let mut failsafes: Vec<_> = ports.iter().map(failsafe).collect();
+            failsafes.sort_unstable();
+            failsafes
+        };
+        Self {
+            failsafe_inbound: failsafes(&INBOUND_FAILSAFES),
+            failsafe_outbound: failsafes(&OUTBOUND_FAILSAFES),
+            exemptions: Exemptions::default(),
+            deny_action: DenyAction::Drop,
+            endpoint_to_host_action: EndpointToHostAction::Drop,
+            interface_prefixes: vec!["cali".to_owned()],
+            interface_exclude: vec!["kube-ipvs0".to_owned()],
+            accept_invalid: false,
+            ipv6: true,
+            mark_mask: 0xffff_0000,
+            log_limit: Some(LogLimit {
+                rate: 10,
+                seconds: 1,
+                burst: 5,
+            }),
+            allow_vxlan_from_workloads: false,
+            allow_ipip_from_workloads: false,
+            vxlan_port: 4789,
+            allow_source_prefixes: false,
+        }
+    }
+}
