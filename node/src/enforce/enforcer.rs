@@ -48,6 +48,8 @@ pub struct Enforcer<K> {
     decided: Option<Result<(), Rejection>>,
     /// No other program can change our tables.
     owned: bool,
+    /// What the kernel named at start, newer than any view that could be read from disk: its rules stay until a view comes.
+    newer: Option<Position>,
     /// Our tables were removed for good.
     uninstalled: bool,
     /// View or machine changed since the kernel last agreed with them.
@@ -131,6 +133,10 @@ impl<K: Kernel> Enforcer<K> {
         let (store, found) =
             Store::open_on(disk, named.as_ref(), build).map_err(StartError::InUse)?;
         let (at, held) = found.unzip();
+        // Promise 4: damage of a file does not take the node back while the kernel still has what was lost.
+        let newer = named.filter(|named| {
+            at.is_none_or(|at| named.epoch == at.epoch && named.revision > at.revision)
+        });
         let mut enforcer = Self {
             tables,
             store,
@@ -141,6 +147,7 @@ impl<K: Kernel> Enforcer<K> {
             pending: None,
             decided: None,
             owned,
+            newer,
             uninstalled: false,
             stale: true,
             suspect: None,
@@ -332,8 +339,13 @@ impl<K: Kernel> Enforcer<K> {
         if let Err(err) = self.look() {
             return self.note_trouble(&err);
         }
+        if self.newer.is_some() && self.tables.position() != self.newer {
+            self.newer = None;
+        }
         if self.pending.is_some() {
             self.decided = self.attempt();
+        } else if let Some(newer) = self.newer {
+            self.trouble = Some(lost(&newer, self.at.as_ref()));
         } else if self.held.is_none() {
             self.trouble = None;
         } else {
@@ -374,7 +386,10 @@ impl<K: Kernel> Enforcer<K> {
             self.foreign = Some(Condition {
                 kind: "ForeignChange",
                 reason: "Repaired",
-                message: format!("{who} changed our tables"),
+                message: format!(
+                    "{who} changed our tables; changes by others since the daemon started: {}",
+                    self.foreign_changes
+                ),
             });
         }
         Ok(())
@@ -460,6 +475,7 @@ impl<K: Kernel> Enforcer<K> {
         let since = pending.settled.then_some(&pending.change);
         match self.enforce(record, since) {
             Ok(()) => {
+                self.newer = None;
                 self.trouble = None;
                 Some(Ok(()))
             }
@@ -540,6 +556,27 @@ impl<K: Kernel> Enforcer<K> {
             reason,
             message,
         });
+    }
+}
+
+fn lost(newer: &Position, at: Option<&Position>) -> Condition {
+    let readable = at.map_or_else(
+        || "no saved view can be read".to_owned(),
+        |at| {
+            format!(
+                "the newest saved view that can be read is revision {}",
+                at.revision
+            )
+        },
+    );
+    Condition {
+        kind: "Degraded",
+        reason: "SavedViewLost",
+        message: format!(
+            "the kernel has the rules of revision {}, and {readable}: the rules stay as they are until the control \
+             plane sends a view",
+            newer.revision
+        ),
     }
 }
 

@@ -697,3 +697,55 @@ fn killed_right_after_any_commit_a_restart_converges_on_what_the_kernel_has() {
     }
     assert_eq!(whole, views.len(), "every view was seen whole");
 }
+
+#[test]
+fn a_saved_view_that_is_lost_takes_nothing_back_while_the_kernel_has_it() {
+    let (dir, kernel) = (dir(), Model::default());
+    let (a, b, c) = (view(&[80], &[]), view(&[80, 443], &[]), view(&[22], &[]));
+    let mut enforcer = kernel.start(dir.path());
+    enforcer.transact(transaction(None, &a, 1)).expect("taken");
+    drop(enforcer);
+    let kept = std::fs::read(dir.path().join("view.1")).expect("a generation");
+    let mut enforcer = kernel.start(dir.path());
+    enforcer
+        .transact(transaction(Some(&a), &b, 2))
+        .expect("taken");
+    drop(enforcer);
+    // Whatever came after the first view is damaged.
+    std::fs::write(dir.path().join("view.1"), kept).expect("damaged");
+    let mut enforcer = kernel.start(dir.path());
+    assert!(kernel.enforces(&b, 2), "the rules stay");
+    assert_eq!(enforcer.positions().have, Some(position(&a, 1)));
+    assert_eq!(enforcer.positions().enforced, None);
+    assert_eq!(told(&enforcer), [("Degraded", "SavedViewLost")]);
+    enforcer.set_environment(Environment::default());
+    assert!(kernel.enforces(&b, 2));
+    // A reboot has nothing better, and the control plane has.
+    kernel.reboot();
+    enforcer.set_environment(machine());
+    enforcer.repair("somebody");
+    assert!(kernel.enforces(&a, 1));
+    enforcer
+        .transact(transaction(Some(&a), &c, 3))
+        .expect("taken");
+    assert!(kernel.enforces(&c, 3));
+    assert_eq!(told(&enforcer), [("ForeignChange", "Repaired")]);
+}
+
+#[test]
+fn a_saved_view_whose_file_is_removed_is_written_again_before_anything_is_acknowledged() {
+    let (dir, kernel) = (dir(), Model::default());
+    let (a, b) = (view(&[80], &["10.0.0.2/32"]), view(&[80], &["10.0.0.3/32"]));
+    let mut enforcer = kernel.start(dir.path());
+    enforcer.transact(transaction(None, &a, 1)).expect("taken");
+    std::fs::remove_file(dir.path().join("view.1")).expect("removed");
+    if let Err(NotEnforced::Waiting) = enforcer.transact(transaction(Some(&a), &b, 2)) {
+        enforcer.settle();
+        assert_eq!(enforcer.decided(), Some(Ok(())));
+    }
+    assert_eq!(enforcer.positions().have, Some(position(&b, 2)));
+    drop(enforcer);
+    kernel.reboot();
+    let enforcer = kernel.start(dir.path());
+    assert_eq!(enforcer.positions().enforced, Some(position(&b, 2)));
+}

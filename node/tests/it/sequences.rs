@@ -243,6 +243,17 @@ impl World {
         self.hear();
         self.node().settle();
         self.take_decision();
+        if self.node().is_troubled() {
+            // The kernel has a view that the disk lost: it stays, and the node says so, until the control plane sends one.
+            let told = self.node().observed().conditions;
+            assert!(
+                told.iter().any(|told| told.reason == "SavedViewLost"),
+                "{told:?}"
+            );
+            assert_eq!(self.node().positions().enforced, None);
+            self.waiting = false;
+            self.change();
+        }
         assert!(!self.waiting, "it still waits");
         assert!(!self.node().wants_retry());
         let positions = self.node().positions();
