@@ -162,6 +162,21 @@ fn status_and_uninstall_speak_to_the_daemon_that_runs() {
 }
 
 #[test]
+fn an_uninstall_whose_asker_goes_away_ends_the_daemon_all_the_same() {
+    use std::io::Write;
+    let Some(mut pair) = pair("asker gone") else {
+        return;
+    };
+    let socket = pair.deployment.file("host0").join("socket");
+    let mut asker = std::os::unix::net::UnixStream::connect(socket).expect("a daemon");
+    asker.write_all(b"\"uninstall\"\n").expect("asked");
+    drop(asker);
+    let ended = pair.deployment.node("host0").and_then(|node| node.wait());
+    assert!(ended.expect("an end").success(), "the daemon ends well");
+    pair.expect(Protocol::UDP, MUST_DROP, true);
+}
+
+#[test]
 fn a_second_daemon_on_the_same_host_is_refused_and_names_the_first() {
     let Some(pair) = pair("two daemons") else {
         return;

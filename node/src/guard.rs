@@ -41,7 +41,7 @@ pub async fn guard(arguments: &Guard) -> Result<String> {
         anyhow::bail!("the saved policy is not enforced: {}", why.join("; "));
     }
     match arguments.without_view {
-        WithoutView::Nothing => Ok("no policy is saved: nothing is enforced".to_owned()),
+        WithoutView::Nothing => Ok("no policy is saved: nothing was changed".to_owned()),
         WithoutView::Closed => {
             enforcer.close().context("close this host")?;
             Ok("no policy is saved: everything is closed but for the default failsafes".to_owned())

@@ -40,6 +40,8 @@ const QUESTION: u64 = 64 * 1024;
 const ASKING: usize = 8;
 /// For a question to come, and for its answer to be taken.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// For the answer to be written, before the daemon ends.
+const FAREWELL: Duration = Duration::from_millis(500);
 /// Until the socket is made again, should that fail.
 const AGAIN: Duration = Duration::from_secs(5);
 
@@ -150,11 +152,7 @@ impl Local {
         };
         let mut line = serde_json::to_vec(&answer)?;
         line.push(b'\n');
-        write.write_all(&line).await?;
-        if matches!(answer, Answer::Uninstalled { .. }) {
-            self.uninstalled.notify_one();
-        }
-        Ok(())
+        write.write_all(&line).await
     }
 
     async fn answer(&self, question: Question) -> Answer {
@@ -164,10 +162,26 @@ impl Local {
                 let link = self.link.subscribe().borrow().clone();
                 Answer::Status(Box::new(Status::of(&positions, (self.report)(), &link)))
             }
-            Question::Uninstall => match self.reconciler.uninstall().await {
-                Ok(removed) => Answer::Uninstalled { removed },
-                Err(why) => Answer::Failed(why),
-            },
+            Question::Uninstall => {
+                let (reconciler, uninstalled) =
+                    (self.reconciler.clone(), Arc::clone(&self.uninstalled));
+                // A task of its own: once the tables are removed the daemon ends, even if the asker is gone.
+                let done = tokio::spawn(async move {
+                    let done = reconciler.uninstall().await;
+                    if done.is_ok() {
+                        tokio::spawn(async move {
+                            tokio::time::sleep(FAREWELL).await;
+                            uninstalled.notify_one();
+                        });
+                    }
+                    done
+                });
+                match done.await {
+                    Ok(Ok(removed)) => Answer::Uninstalled { removed },
+                    Ok(Err(why)) => Answer::Failed(why),
+                    Err(_) => Answer::Failed("the daemon is ending".to_owned()),
+                }
+            }
         }
     }
 }

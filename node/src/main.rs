@@ -10,7 +10,11 @@ use palisade_node::{
     local::{Answer, Question, client::ask},
     log, run,
 };
-use std::{io::IsTerminal, process::ExitCode, time::Duration};
+use std::{
+    io::{IsTerminal, Write},
+    process::ExitCode,
+    time::Duration,
+};
 
 /// How long the end of the process waits for its log to be written.
 const LOG: Duration = Duration::from_secs(1);
@@ -44,13 +48,23 @@ fn perform(arguments: Arguments) -> Result<ExitCode> {
     match arguments.command {
         Command::Run(arguments) => runtime()?.block_on(run::run(arguments))?,
         Command::Guard(arguments) => {
-            println!("{}", runtime()?.block_on(guard::guard(&arguments))?);
+            say(&runtime()?.block_on(guard::guard(&arguments))?)?;
         }
         Command::Status(arguments) => return status(&arguments),
         Command::Uninstall(arguments) => uninstall(&arguments)?,
-        Command::Version => println!("palisade-node {}", env!("CARGO_PKG_VERSION")),
+        Command::Version => say(&format!("palisade-node {}", env!("CARGO_PKG_VERSION")))?,
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// A line for people. Whoever has read enough may close the pipe.
+fn say(line: &str) -> Result<()> {
+    match writeln!(std::io::stdout(), "{line}") {
+        Err(err) if err.kind() != std::io::ErrorKind::BrokenPipe => {
+            Err(err).context("write to standard output")
+        }
+        _ => Ok(()),
+    }
 }
 
 fn status(arguments: &Status) -> Result<ExitCode> {
@@ -63,9 +77,9 @@ fn status(arguments: &Status) -> Result<ExitCode> {
         None => anyhow::bail!("no daemon answers in `{}`", dir.display()),
     };
     if arguments.json {
-        println!("{}", serde_json::to_string_pretty(&status)?);
+        say(&serde_json::to_string_pretty(&status)?)?;
     } else {
-        print!("{status}");
+        say(status.to_string().trim_end())?;
     }
     Ok(if status.is_enforced() {
         ExitCode::SUCCESS
@@ -94,13 +108,13 @@ fn uninstall(arguments: &Uninstall) -> Result<()> {
         }
     };
     if removed {
-        println!("tables removed; nothing is enforced");
+        say("tables removed; nothing is enforced")?;
     } else {
-        println!("no tables of ours");
+        say("no tables of ours")?;
     }
     if let (true, Some(dir)) = (arguments.purge, dir) {
         enforce::purge(dir).with_context(|| format!("purge `{}`", dir.display()))?;
-        println!("`{}` removed", dir.display());
+        say(&format!("`{}` removed", dir.display()))?;
     }
     Ok(())
 }

@@ -33,6 +33,13 @@ pub fn ask(dir: &Path, question: Question) -> io::Result<Option<Answer>> {
     line.push(b'\n');
     stream.write_all(&line)?;
     let mut answer = String::new();
-    BufReader::new(stream).read_line(&mut answer)?;
+    match BufReader::new(stream).read_line(&mut answer) {
+        Ok(0) => Err(io::Error::other("the daemon ended without an answer")),
+        Err(err) if err.kind() == io::ErrorKind::WouldBlock => Err(io::Error::new(
+            io::ErrorKind::TimedOut,
+            "a daemon is there and does not answer: it hangs, or is stopped",
+        )),
+        done => done,
+    }?;
     Ok(Some(serde_json::from_str(&answer)?))
 }

@@ -135,7 +135,10 @@ impl fmt::Display for Status {
                 "policy          revision {} is acknowledged, and is not known to be enforced now",
                 held.revision
             )?,
-            (None, _) => writeln!(f, "policy          none yet: nothing is enforced")?,
+            (None, _) => writeln!(
+                f,
+                "policy          none is held: what the kernel has stays, and none is known to be enforced"
+            )?,
         }
         let not = if self.connected { "" } else { "not " };
         let (server, since) = (&self.server, &self.since);

@@ -54,7 +54,7 @@ async fn readyz(State(metrics): State<Metrics>) -> impl IntoResponse {
     } else {
         (
             StatusCode::SERVICE_UNAVAILABLE,
-            "no view is known to be enforced\n",
+            "not everything is as it should be: see `palisade-node status`\n",
         )
     }
 }
