@@ -3,7 +3,7 @@
 //! * [`crate::enforce::Wanted`] — which ones, with which settings: a function of the view;
 //! * [`blobs`], [`fetch`] — their bytes, on disk and from the control plane;
 //! * [`load`] — verified and compiled; [`keeper`] — the task that brings all of it about;
-//! * [`shelf`] — what can be called now, and why the rest cannot; [`around`] — the node as a plugin sees it.
+//! * [`loaded`] — what can be called now, and why the rest cannot; [`around`] — the node as a plugin sees it.
 //!
 //! Nothing here decides about a packet: a plugin that is not ready is a condition without an answer, and the rule's
 //! failure policy decides. Without plugins in the view there is no engine, no thread and no file.

@@ -27,10 +27,12 @@ use palisade_policy::{
 };
 use palisade_proto::v1::TransactionKind;
 use palisade_ruleset::{ir::Ruleset, lower, lower::LowerCache};
-use std::{collections::BTreeMap, io, path::Path, time::Instant};
+use std::{collections::BTreeMap, path::Path, time::Instant};
 
+mod conditions;
 mod write;
 
+use conditions::lost;
 use write::Record;
 
 /// The owner.
@@ -213,22 +215,6 @@ impl<K: Kernel> Enforcer<K> {
         self.foreign_changes
     }
 
-    /// What is to be reported.
-    pub fn observed(&self) -> Observed {
-        let mut conditions = self.remarks.clone();
-        conditions.extend(self.trouble.clone());
-        conditions.extend(self.foreign.clone());
-        conditions.extend(self.deaf.then(deaf));
-        conditions.extend(self.of_the_machine.values().cloned());
-        conditions.extend(self.store.trouble().map(not_durable));
-        conditions.sort();
-        Observed {
-            environment: self.environment.clone(),
-            endpoints: self.endpoints.clone(),
-            conditions,
-        }
-    }
-
     /// The machine changed.
     pub fn set_environment(&mut self, environment: Environment) {
         if self.environment != environment {
@@ -306,32 +292,6 @@ impl<K: Kernel> Enforcer<K> {
             Ok(false) => {}
             Err(err) => tracing::warn!(%err, "the kernel cannot be asked whether it can queue"),
         }
-    }
-
-    /// Something of this machine is not as it should be, or is again.
-    pub fn set_condition(&mut self, kind: &'static str, condition: Option<Condition>) {
-        match condition {
-            Some(condition) => {
-                if self.of_the_machine.get(kind) != Some(&condition) {
-                    let Condition {
-                        reason, message, ..
-                    } = &condition;
-                    tracing::warn!(kind, reason, message, "new condition");
-                }
-                self.of_the_machine.insert(kind, condition);
-            }
-            None => drop(self.of_the_machine.remove(kind)),
-        }
-    }
-
-    /// Whether changes by others are not heard of.
-    pub fn set_deaf(&mut self, deaf: bool) {
-        self.deaf = deaf;
-    }
-
-    /// The foreign change is old news.
-    pub fn forget_foreign(&mut self) {
-        self.foreign = None;
     }
 
     /// Makes the kernel agree with the view held and the machine as it is, and tries again what waits. Failure is trouble.
@@ -539,64 +499,6 @@ impl<K: Kernel> Enforcer<K> {
         }
         // A part of it may have reached the kernel: whatever is not known is read.
         self.settle();
-    }
-
-    fn note_trouble(&mut self, trouble: &Trouble) {
-        let message = chain(trouble);
-        let (kind, reason) = match self.at {
-            // What is acknowledged is enforced all the same.
-            _ if self.pending.is_some() && self.positions().enforced == self.positions().have => {
-                ("Degraded", "MachineFault")
-            }
-            _ => ("Degraded", "NotEnforced"),
-        };
-        tracing::error!(err = %message, reason, "the kernel is not as it should be; it is tried again");
-        self.trouble = Some(Condition {
-            kind,
-            reason,
-            message,
-        });
-    }
-}
-
-fn lost(newer: &Position, at: Option<&Position>) -> Condition {
-    let readable = at.map_or_else(
-        || "no saved view can be read".to_owned(),
-        |at| {
-            format!(
-                "the newest saved view that can be read is revision {}",
-                at.revision
-            )
-        },
-    );
-    Condition {
-        kind: "Degraded",
-        reason: "SavedViewLost",
-        message: format!(
-            "the kernel has the rules of revision {}, and {readable}: the rules stay as they are until the control \
-             plane sends a view",
-            newer.revision
-        ),
-    }
-}
-
-fn not_durable(err: &io::Error) -> Condition {
-    Condition {
-        kind: "NotDurable",
-        reason: "StateDirectory",
-        message: format!(
-            "the state directory cannot be written ({err}): changes of policy wait, and a reboot enforces what was \
-             saved before; it is tried again"
-        ),
-    }
-}
-
-fn deaf() -> Condition {
-    Condition {
-        kind: "Degraded",
-        reason: "NotHeard",
-        message: "the kernel does not tell of changes by other programs; it is asked to again, and then everything is read"
-            .to_owned(),
     }
 }
 

@@ -1,4 +1,4 @@
-//! The task that keeps the shelf: loads what the view wants, fetches what is not here, lets go of the rest.
+//! The task that keeps plugins loaded: loads what the view wants, fetches what is not here, lets go of the rest.
 //!
 //! Compiling and reading are done on a blocking thread, so that neither the stream nor a packet waits for them.
 
@@ -64,7 +64,7 @@ impl Keeper {
         let mut not_before = None;
         loop {
             let wanted = Arc::clone(&self.wanted.borrow_and_update());
-            self.reshelve(&wanted).await;
+            self.load_wanted(&wanted).await;
             loop {
                 let missing = self.missing();
                 let channel = self.channel.borrow_and_update().clone();
@@ -117,8 +117,8 @@ impl Keeper {
         Some((id.clone(), Arc::clone(plugin)))
     }
 
-    /// Makes the shelf hold what is wanted: at once what is loaded, then what is on disk.
-    async fn reshelve(&mut self, wanted: &Wanted) {
+    /// Loads what is wanted: at once what is loaded, then what is on disk.
+    async fn load_wanted(&mut self, wanted: &Wanted) {
         self.found.retain(|id, (plugin, _)| {
             let still = wanted.plugins.get(id);
             still.is_some_and(|(new, _)| new.digest == plugin.digest && new.kind == plugin.kind)

@@ -235,7 +235,7 @@ async fn at(instant: Option<Instant>) {
     }
 }
 
-/// The crew at work, with all that it needs.
+/// The supervisor at work, with all that it needs.
 pub struct Running {
     /// Plugins that there are.
     pub loaded: watch::Receiver<Arc<LoadedPlugins>>,
