@@ -51,7 +51,7 @@ impl fmt::Display for OldKernel {
 
 /// Judges a kernel by its release and by what was probed; absent: it is supported.
 pub fn old_kernel(release: &str, features: &[Feature]) -> Option<OldKernel> {
-    if version(release).is_some_and(|version| version >= OLDEST) {
+    if is_supported(release) {
         return None;
     }
     let lacks = features.iter().filter(|feature| !feature.present);
@@ -59,6 +59,10 @@ pub fn old_kernel(release: &str, features: &[Feature]) -> Option<OldKernel> {
         release: release.to_owned(),
         lacks: lacks.map(|feature| feature.name).collect(),
     })
+}
+
+fn is_supported(release: &str) -> bool {
+    version(release).is_some_and(|version| version >= OLDEST)
 }
 
 /// The first two numbers of a release.
@@ -76,12 +80,17 @@ pub(crate) fn release() -> String {
 }
 
 impl Netfilter {
-    /// Whether this kernel is too old, and what it lacks; absent: it is supported.
+    /// Whether this kernel is too old, and what it lacks; absent: it is supported. Only an old one is probed: probing looks
+    /// for modules, and this is asked before anything is enforced.
     ///
     /// # Errors
     /// When the kernel cannot be asked.
     pub fn old_kernel(&mut self) -> Result<Option<OldKernel>, ReadError> {
-        Ok(old_kernel(&release(), &self.probe()?))
+        let release = release();
+        if is_supported(&release) {
+            return Ok(None);
+        }
+        Ok(old_kernel(&release, &self.probe()?))
     }
 }
 
