@@ -102,7 +102,6 @@ pub(crate) fn node_config(world: &World, settings: &Settings<'_>) -> NodeConfig 
             .first(|spec| spec.disable_conntrack_invalid_check)
             .unwrap_or(false),
         ipv6: settings.first(|spec| spec.ipv6_support).unwrap_or(true),
-        mark_mask: settings.first(|spec| spec.mark_mask).unwrap_or(0xffff_0000),
         log_limit: Some(log_limit(settings)),
         allow_vxlan_from_workloads: settings
             .first(|spec| spec.allow_vxlan_from_workloads)

@@ -24,8 +24,6 @@ pub struct FelixConfigurationSpec {
     pub failsafe_outbound: Option<Vec<Failsafe>>,
     /// What a denied packet gets. `nftablesFilterDenyAction`, else `iptablesFilterDenyAction`.
     pub deny_action: Option<DenyAction>,
-    /// Bits of the packet mark that are ours. `nftablesMarkMask`, else `iptablesMarkMask`.
-    pub mark_mask: Option<u32>,
     /// Beginning of log lines of Log rules.
     pub log_prefix: Option<String>,
     /// How many log lines of Log rules.

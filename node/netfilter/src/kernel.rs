@@ -69,6 +69,8 @@ pub(crate) mod set {
     pub(crate) const TIMEOUT: u32 = 16;
     pub(crate) const ELEMENT_INTERVAL_END: u32 = 1;
     pub(crate) const DATA_VERDICT: u32 = 0xffff_ff00;
+    /// nft's number of the type of marks.
+    pub(crate) const DATA_MARK: u32 = 19;
 }
 
 /// Keys of `meta` and `ct`, bases of `payload`, operators.

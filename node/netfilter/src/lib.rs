@@ -44,5 +44,5 @@ pub use ownership::OwnError;
 pub use probe::Feature;
 pub use route::{Link, LinkMaster, Links};
 pub use support::{OldKernel, old_kernel};
-pub use volatile::{PutError, Remembered, Volatile};
+pub use volatile::{PutError, Remembered, Tag, Volatile};
 pub use writer::Writer;

@@ -70,8 +70,7 @@ pub(crate) enum Instruction {
     Lookup {
         from: Slot,
         set: CString,
-        /// Into the verdict register.
-        verdict: bool,
+        gives: Gives,
         not: bool,
     },
     Immediate(Code),
@@ -94,6 +93,15 @@ pub(crate) enum Instruction {
     },
     /// Read back and not understood; has no encoding.
     Foreign(String),
+}
+
+/// What a lookup gives, beside whether the key is there.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Gives {
+    Nothing,
+    Verdict,
+    /// A value, in the register of the key.
+    Value,
 }
 
 /// Where a log line goes.

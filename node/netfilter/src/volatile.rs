@@ -1,4 +1,5 @@
-//! Elements with a time-out, written beside all plans: the heartbeat of plugins, and answers that they remember.
+//! Elements with a time-out, written beside all plans: the heartbeat of plugins, answers that they remember, and tags that
+//! stand for marks while answers travel in them.
 //!
 //! Sets of a volatile shape ([`Shape::is_volatile`]) belong to the ruleset, their elements to the running daemon: nobody
 //! compares them, reads them back or repairs them. They go through the [`Writer`] of the plans, so [`crate::Monitor`] does
@@ -8,7 +9,7 @@ use crate::{
     encode::{flag, key, table_name},
     error::Unfit,
     kernel::{self, kind},
-    native::{NativeElement, NativeSet},
+    native::{Buffer, NativeElement, NativeSet},
     program::name,
     writer::Writer,
 };
@@ -39,12 +40,31 @@ pub struct Remembered {
     pub lifetime: Duration,
 }
 
+/// A tag and the mark that it stands for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Tag {
+    /// Its upper bits, [`palisade_ruleset::plugins::TAG`]; never 0.
+    pub tag: u32,
+    /// All bits.
+    pub mark: u32,
+    /// Whether packets with this mark get the tag by themselves, so that remembered answers hold for them.
+    pub kept: bool,
+    /// For how long, at least a millisecond.
+    pub lifetime: Duration,
+}
+
+/// How much longer a tag is known than given, so that a packet which just got it finds the way back to its mark.
+const KNOWN_LONGER: Duration = Duration::from_secs(1);
+
 /// Elements were not written, none of them.
 #[derive(Debug, thiserror::Error)]
 pub enum PutError {
     /// A set is not there: no rule asks.
     #[error("the set is not there")]
     Absent,
+    /// A tag stands for another mark, or a mark has another tag.
+    #[error("the tag or its mark has an element that says something else")]
+    Taken,
     /// The kernel refused.
     #[error("the kernel refused an element: {}", io::Error::from_raw_os_error(*.errno))]
     Refused {
@@ -63,7 +83,54 @@ struct Put<'a> {
     set: &'a SetName,
     shape: Shape,
     value: Value,
+    /// What it leads to, in a map to marks.
+    mark: Option<u32>,
     lifetime: Duration,
+}
+
+/// Names of sets, made once.
+struct Names {
+    alive: SetName,
+    tags: SetName,
+    tag_of: SetName,
+    restore: SetName,
+}
+
+impl Names {
+    fn new() -> Self {
+        Self {
+            alive: SetName::new(names::PLUGIN_ALIVE),
+            tags: SetName::new(names::TAGS),
+            tag_of: SetName::new(names::TAG_OF),
+            restore: SetName::new(names::RESTORE),
+        }
+    }
+
+    fn tag(&self, tag: Tag) -> impl Iterator<Item = Put<'_>> {
+        let known = tag.lifetime.saturating_add(KNOWN_LONGER);
+        let is = Put {
+            set: &self.tags,
+            shape: Shape::Mark,
+            value: Value::Mark(tag.tag),
+            mark: None,
+            lifetime: known,
+        };
+        let restores = Put {
+            set: &self.restore,
+            shape: Shape::MarkToMark,
+            value: Value::Mark(tag.tag),
+            mark: Some(tag.mark),
+            lifetime: known,
+        };
+        let given = Put {
+            set: &self.tag_of,
+            shape: Shape::MarkToMark,
+            value: Value::Mark(tag.mark),
+            mark: Some(tag.tag),
+            lifetime: tag.lifetime,
+        };
+        [is, restores].into_iter().chain(tag.kept.then_some(given))
+    }
 }
 
 impl Volatile {
@@ -72,19 +139,51 @@ impl Volatile {
         Self(writer)
     }
 
-    /// Says that plugins are answered for, from now on for so long, whatever was said before: rules queue.
+    /// Says that plugins are answered for, from now on for so long, whatever was said before: rules queue. Tags live anew.
     ///
     /// # Errors
-    /// [`PutError::Absent`] while no class has conditions; else what the kernel says.
-    pub fn beat(&mut self, lifetime: Duration) -> Result<(), PutError> {
-        let set = SetName::new(names::PLUGIN_ALIVE);
-        let put = |family| Put {
-            set: &set,
+    /// [`PutError::Absent`] while no class has conditions; [`PutError::Taken`]; else what the kernel says.
+    pub fn beat(&mut self, lifetime: Duration, tags: &[Tag]) -> Result<(), PutError> {
+        let names = Names::new();
+        let alive = |family| Put {
+            set: &names.alive,
             shape: Shape::Family,
             value: Value::Family(family),
+            mark: None,
             lifetime,
         };
-        self.put(&[put(Family::V4), put(Family::V6)])
+        let tags = tags.iter().flat_map(|tag| names.tag(*tag));
+        let puts: Vec<_> = [alive(Family::V4), alive(Family::V6)]
+            .into_iter()
+            .chain(tags)
+            .collect();
+        self.put(&puts)
+    }
+
+    /// Makes a tag stand for a mark.
+    ///
+    /// # Errors
+    /// As [`Self::beat`].
+    pub fn tag(&mut self, tag: Tag) -> Result<(), PutError> {
+        let names = Names::new();
+        let puts: Vec<_> = names.tag(tag).collect();
+        self.put(&puts)
+    }
+
+    /// No packet gets a tag by itself any more, until one is given again: those of a daemon that is gone are nobody's. A
+    /// packet that has one keeps it, and finds its mark.
+    ///
+    /// # Errors
+    /// As [`Self::beat`].
+    pub fn forget_tags(&mut self) -> Result<(), PutError> {
+        let set = name(names::TAG_OF)?;
+        self.batch(1, |buffer, next| {
+            let native = NativeSet::new(table_name(TableName::Main), &set);
+            // Without elements: all of them.
+            let kind = kernel::SUBSYSTEM_SHIFTED | kind::DELETE_ELEMENT;
+            native.write_elements(buffer, kind, 0, next());
+            Ok(())
+        })
     }
 
     /// Remembers answers, all or none. One that is there already lives anew.
@@ -122,6 +221,7 @@ impl Volatile {
                     set: &answer.set,
                     shape,
                     value,
+                    mark: None,
                     lifetime: answer.lifetime,
                 }
             })
@@ -135,7 +235,39 @@ impl Volatile {
         if puts.is_empty() {
             return Ok(());
         }
-        let messages = 3 * puts.len();
+        self.batch(3 * puts.len(), |buffer, next| {
+            for put in puts {
+                let set = name(put.set.as_str())?;
+                let key = key(put.shape, &put.value)?;
+                let millis = u64::try_from(put.lifetime.as_millis()).unwrap_or(u64::MAX);
+                for (kind, flags) in [
+                    (kind::NEW_ELEMENT, flag::CREATE),
+                    (kind::DELETE_ELEMENT, 0),
+                    (kind::NEW_ELEMENT, flag::CREATE),
+                ] {
+                    let mut native = NativeSet::new(table_name(TableName::Main), &set);
+                    let mut element = NativeElement::new(key.bytes());
+                    if kind == kind::NEW_ELEMENT {
+                        element = element.timeout(millis.max(1));
+                        if let Some(mark) = put.mark {
+                            element = element.value(&mark.to_ne_bytes());
+                        }
+                    }
+                    native.push(element);
+                    let kind = kernel::SUBSYSTEM_SHIFTED | kind;
+                    native.write_elements(buffer, kind, flags, next());
+                }
+            }
+            Ok(())
+        })
+    }
+
+    /// So many messages in one transaction.
+    fn batch(
+        &mut self,
+        messages: usize,
+        write: impl FnOnce(&mut Buffer, &mut dyn FnMut() -> u32) -> Result<(), PutError>,
+    ) -> Result<(), PutError> {
         let mut pen = self.0.lock();
         let pen = &mut *pen;
         let first = pen.socket.sequences(messages + 2);
@@ -146,26 +278,7 @@ impl Volatile {
         };
         pen.buffer.clear();
         pen.buffer.begin(first);
-        for put in puts {
-            let set = name(put.set.as_str())?;
-            let key = key(put.shape, &put.value)?;
-            let millis = u64::try_from(put.lifetime.as_millis()).unwrap_or(u64::MAX);
-            for (kind, flags) in [
-                (kind::NEW_ELEMENT, flag::CREATE),
-                (kind::DELETE_ELEMENT, 0),
-                (kind::NEW_ELEMENT, flag::CREATE),
-            ] {
-                let mut native = NativeSet::new(table_name(TableName::Main), &set);
-                let element = NativeElement::new(key.bytes());
-                native.push(if kind == kind::NEW_ELEMENT {
-                    element.timeout(millis.max(1))
-                } else {
-                    element
-                });
-                let kind = kernel::SUBSYSTEM_SHIFTED | kind;
-                native.write_elements(&mut pen.buffer, kind, flags, next());
-            }
-        }
+        write(&mut pen.buffer, &mut next)?;
         pen.buffer.end(next(), 0);
         let mut refused = None;
         // The first refusal tells.
@@ -173,6 +286,7 @@ impl Volatile {
         match refused {
             None => Ok(()),
             Some(libc::ENOENT) => Err(PutError::Absent),
+            Some(libc::EEXIST) => Err(PutError::Taken),
             Some(errno) => Err(PutError::Refused { errno }),
         }
     }

@@ -132,7 +132,6 @@ fn config() -> NodeConfig {
         interface_exclude: Vec::new(),
         accept_invalid: false,
         ipv6: true,
-        mark_mask: 0xffff_0000,
         log_limit: None,
         allow_vxlan_from_workloads: false,
         allow_ipip_from_workloads: false,

@@ -22,7 +22,7 @@ mod test;
 use crossing::Commit;
 pub use crossing::{Crossing, Ended, judge_crossing};
 use facts::Facts;
-pub use facts::{Given, Opaque};
+pub use facts::{Daemon, Given, Opaque};
 
 /// The kernel refuses rulesets with deeper nesting.
 const DEEPEST: usize = 16;
@@ -286,6 +286,13 @@ impl<'a> Journey<'a> {
                     self.facts.mark = (self.facts.mark & !mask) | value;
                     continue;
                 }
+                (Expression::MapMark { mask, map }, _) => {
+                    let there = self.set(table_name, table, map)?;
+                    if there.shape.leads_to_mark() && self.facts.map_mark(*mask, map) {
+                        continue;
+                    }
+                    return Ok(Flow::Next);
+                }
                 (Expression::Notrack, _) => {
                     self.facts.untrack();
                     continue;
@@ -317,11 +324,11 @@ impl<'a> Journey<'a> {
                 Did::Verdict(verdict) => return Ok(Flow::Go(verdict)),
                 Did::Reject => return Ok(Flow::Reject),
                 Did::Queue(number) => {
-                    let Some(mark) = self.facts.answered(number) else {
-                        return Ok(Flow::Go(Verdict::Drop));
-                    };
-                    self.facts.mark = mark;
-                    return Ok(Flow::Repeat);
+                    return Ok(if self.facts.queue(number) {
+                        Flow::Repeat
+                    } else {
+                        Flow::Go(Verdict::Drop)
+                    });
                 }
                 Did::Log(_) | Did::Event(_) => {}
             }

@@ -152,6 +152,13 @@ pub mod names {
     /// Those of [`NO_MATCH`] whose flows are told apart by source port, too.
     pub const SOCKET_NO_MATCH: [&str; 2] = ["nomatch4s_", "nomatch6s_"];
 
+    /// The volatile set of tags: marks with which a running daemon sends packets back, upper bits of them.
+    pub const TAGS: &str = "tags";
+    /// The volatile map from the mark of a packet to the tag that stands for it.
+    pub const TAG_OF: &str = "tag_of";
+    /// The volatile map from a tag to the mark that it stands for.
+    pub const RESTORE: &str = "restore";
+
     /// The map of wider ranges of a protocol beside the map of single ports with this name; `None`: it is another map.
     pub(crate) fn ranges_beside(ports: &SetName, protocol: Protocol) -> Option<SetName> {
         let frame = ports.as_str().strip_prefix("port_")?;
@@ -163,6 +170,7 @@ pub mod names {
         let mut remembered = [MATCH, NO_MATCH, SOCKET_MATCH, SOCKET_NO_MATCH]
             .into_iter()
             .flatten();
-        name == PLUGIN_ALIVE || remembered.any(|prefix| name.starts_with(prefix))
+        [PLUGIN_ALIVE, TAGS, TAG_OF, RESTORE].contains(&name)
+            || remembered.any(|prefix| name.starts_with(prefix))
     }
 }

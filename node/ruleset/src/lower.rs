@@ -28,6 +28,7 @@ mod cache;
 mod class;
 mod dispatch;
 mod exempt;
+mod failure;
 mod fragment;
 mod frame;
 mod head;

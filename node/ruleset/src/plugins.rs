@@ -1,9 +1,10 @@
-//! What plugins are asked, where, and in which bits of the packet mark their answers come back.
+//! What plugins are asked, where, and how their answers come back.
 //!
 //! The ruleset queues a packet to the number of its stage ([`QUEUE_BASE`] and the stage); the daemon finds the class by
 //! stage and interface ([`Asking::questions`]), asks all its conditions once, and repeats the packet with the mark that
-//! [`Questions::answered`] gives. INVARIANT: a mark means what it says to the ruleset that it was made for; so questions are
-//! looked up and the verdict is given without a commit in between.
+//! [`Questions::answered`] gives: a tag, which stands for the mark that the packet had, and the answers. Whatever accepts
+//! the packet gives the mark back. INVARIANT: answers mean what they say to the ruleset that they were made for; so
+//! questions are looked up and the verdict is given without a commit in between.
 
 use crate::{
     ir::{SetName, Side, names},
@@ -23,16 +24,21 @@ use std::{
 };
 
 mod log_action;
-mod marks;
 
 pub use log_action::LogAction;
-pub use marks::Marks;
 
 /// Stages queue to this number and their own, 1..=7.
 pub const QUEUE_BASE: u16 = 7600;
 
 /// The group that denials, allow rules that begin a flow, and log rules are logged to while the view has an auditor.
 pub const AUDIT_GROUP: u16 = 7600;
+
+/// Bits of a mark that are a tag, while the packet is between the queue and the end of its base chain. A random value that
+/// the daemon keeps in [`names::TAGS`]; the mark that it stands for is in [`names::RESTORE`]. Never 0.
+pub const TAG: u32 = 0xffff_f000;
+
+/// How many bits of answers there are, beside a tag.
+const ANSWERS: u32 = TAG.trailing_zeros();
 
 /// What packets have in common that get the same remembered answer, beside protocol, addresses and destination port.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -59,7 +65,6 @@ pub struct Question {
 /// All conditions of a class at one stage.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Questions {
-    marks: Marks,
     stage: u8,
     questions: Vec<Question>,
 }
@@ -114,8 +119,7 @@ impl Questions {
         if conditions.is_empty() || stage == 0 {
             return Ok(None);
         }
-        let marks = Marks::new(view.config.mark_mask);
-        let mut free = marks.results();
+        let mut free = (0..ANSWERS).map(|place| 1 << place);
         let mut questions = Vec::with_capacity(conditions.len());
         for condition in conditions {
             let wants_two = matches!(condition.on_failure, OnFailure::Deny | OnFailure::Allow);
@@ -131,11 +135,7 @@ impl Questions {
                 _ => return Err(Box::new(first_with(condition, class, view))),
             }
         }
-        Ok(Some(Arc::new(Self {
-            marks,
-            stage,
-            questions,
-        })))
+        Ok(Some(Arc::new(Self { stage, questions })))
     }
 
     /// In the order of their bits.
@@ -149,28 +149,12 @@ impl Questions {
             .find(|question| question.condition == *condition)
     }
 
-    /// The mark of a packet once its questions are answered, in their order; where an answer is missing it failed. Bits
-    /// of others stay.
-    pub fn answered(&self, mark: u32, answers: impl IntoIterator<Item = Answer>) -> u32 {
+    /// The mark of a packet with this tag once its questions are answered, in their order; where an answer is missing it
+    /// failed.
+    pub fn answered(&self, tag: u32, answers: impl IntoIterator<Item = Answer>) -> u32 {
         let answers = answers.into_iter().chain(std::iter::repeat(Answer::Failed));
         let bits = self.iter().zip(answers).map(|(q, answer)| q.bits(answer));
-        let said = bits.fold(self.evaluated(), |mark, bits| mark | bits);
-        mark & !self.mask() | said
-    }
-
-    /// All bits that say something here.
-    pub(crate) fn mask(&self) -> u32 {
-        self.marks.all()
-    }
-
-    /// The bits that say which stage the answers are for.
-    pub(crate) fn stage_mask(&self) -> u32 {
-        self.marks.evaluated()
-    }
-
-    /// What they are for this one.
-    pub(crate) fn evaluated(&self) -> u32 {
-        self.marks.stage(self.stage)
+        bits.fold(tag & TAG, |mark, bits| mark | bits)
     }
 
     /// Where packets are queued to.
@@ -251,14 +235,9 @@ impl Asking {
         asking
     }
 
-    /// Packets that arrive or go through are asked about.
-    pub(crate) fn asks_in(&self) -> bool {
-        self.places.keys().any(|(stage, _)| !is_out(*stage))
-    }
-
-    /// Packets of local processes are asked about.
-    pub(crate) fn asks_out(&self) -> bool {
-        self.places.keys().any(|(stage, _)| is_out(*stage))
+    /// Whether packets are queued from a stage, by its number.
+    pub(crate) fn asks_at(&self, stage: u8) -> bool {
+        self.places.keys().any(|(asks, _)| *asks == stage)
     }
 
     /// Nobody is asked anything.
@@ -296,10 +275,6 @@ impl Asking {
         let (endpoint, questions) = own.or_else(|| self.places.get(&(stage, None)))?;
         Some((endpoint, questions))
     }
-}
-
-const fn is_out(stage: u8) -> bool {
-    stage == Dispatch::OUT.asks || stage == Dispatch::OUT_TRANSLATED.asks
 }
 
 /// Interfaces, and their endpoints; without an interface: all others.

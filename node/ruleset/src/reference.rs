@@ -17,7 +17,9 @@ pub(crate) fn of_rule(rule: &Rule) -> impl Iterator<Item = Referent> + '_ {
         .iter()
         .filter_map(|expression| match expression {
             Expression::Lookup { set, .. } => Some(Referent::Set(set.clone())),
-            Expression::VerdictMap { map, .. } => Some(Referent::Set(map.clone())),
+            Expression::VerdictMap { map, .. } | Expression::MapMark { map, .. } => {
+                Some(Referent::Set(map.clone()))
+            }
             Expression::Verdict(verdict) => of_verdict(verdict),
             _ => None,
         })

@@ -5,7 +5,7 @@ use crate::ir::{Base, Hook, TableName};
 
 mod dispatch;
 
-pub(crate) use dispatch::{ASKING, Dispatch};
+pub(crate) use dispatch::{ACCEPTED, ASKING, Dispatch};
 
 /// What a view asks for beside normal and forward lists; what nothing asks for costs nothing.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -18,10 +18,6 @@ pub(crate) struct InUse {
     pub(crate) pre_dnat: bool,
     /// Workload endpoints.
     pub(crate) workloads: bool,
-    /// Conditions of plugins for packets that arrive, or go through.
-    pub(crate) asks_in: bool,
-    /// Conditions of plugins for packets of local processes.
-    pub(crate) asks_out: bool,
 }
 
 /// When a stage, or a step of it, is there.
@@ -37,14 +33,8 @@ pub(crate) enum When {
     PreDnat,
     /// With untracked policy on arrival, or pre-DNAT policy.
     EarlyIn,
-    /// Where a mark that a packet brings might be believed.
-    AsksIn,
-    /// The same of packets of local processes.
-    AsksOut,
-    /// Where anything is to do before connection tracking.
+    /// With untracked policy on arrival, or workload endpoints.
     RawIn,
-    /// The same of packets of local processes.
-    RawOut,
     /// With workload endpoints.
     Workloads,
     /// Without any.
@@ -60,10 +50,7 @@ impl InUse {
             When::UntrackedOut => self.untracked_out,
             When::PreDnat => self.pre_dnat,
             When::EarlyIn => self.untracked_in || self.pre_dnat,
-            When::AsksIn => self.asks_in,
-            When::AsksOut => self.asks_out,
-            When::RawIn => self.untracked_in || self.asks_in || self.workloads,
-            When::RawOut => self.untracked_out || self.asks_out,
+            When::RawIn => self.untracked_in || self.workloads,
             When::Workloads => self.workloads,
             When::NoWorkloads => !self.workloads,
         }
@@ -88,8 +75,6 @@ pub(crate) struct Stage {
 /// What a stage does, one rule or a few.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Step {
-    /// Clears bits that are taken for answers of plugins later: someone else may have set them.
-    ClearMark,
     /// Workloads send from their own addresses.
     SourceCheck,
     /// Flows that were judged before are accepted.
@@ -122,7 +107,6 @@ pub(crate) const STAGES: [Stage; 10] = [
         base: at(Hook::Prerouting, -300),
         stands: When::RawIn,
         steps: &[
-            (When::AsksIn, Step::ClearMark),
             (When::Workloads, Step::SourceCheck),
             (When::UntrackedIn, Step::Classes(Dispatch::UNTRACKED_IN)),
         ],
@@ -205,11 +189,8 @@ pub(crate) const STAGES: [Stage; 10] = [
         chain: "untracked_out",
         table: TableName::Raw,
         base: at(Hook::Output, -300),
-        stands: When::RawOut,
-        steps: &[
-            (When::AsksOut, Step::ClearMark),
-            (When::UntrackedOut, Step::Classes(Dispatch::UNTRACKED_OUT)),
-        ],
+        stands: When::UntrackedOut,
+        steps: &[(When::Always, Step::Classes(Dispatch::UNTRACKED_OUT))],
     },
     Stage {
         chain: "output",

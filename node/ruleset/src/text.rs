@@ -45,7 +45,12 @@ fn write_table(out: &mut String, name: TableName, table: &Table) -> fmt::Result 
 }
 
 fn write_set(out: &mut String, name: &str, set: &Set) -> fmt::Result {
-    writeln!(out, "\tset {name} {{")?;
+    let kind = if set.shape.leads_to_mark() {
+        "map"
+    } else {
+        "set"
+    };
+    writeln!(out, "\t{kind} {name} {{")?;
     writeln!(out, "\t\ttype {}", shape(set.shape))?;
     write_flags(out, set.interval)?;
     if set.shape.is_volatile() {
@@ -181,6 +186,13 @@ fn write_expression(
             }
             Ok(())
         }
+        Expression::MapMark { mask, map } => {
+            write!(
+                out,
+                "meta mark set {} map @{map}",
+                Looked(Key::Mark { mask: *mask })
+            )
+        }
         Expression::Notrack => write!(out, "notrack"),
         Expression::Counter => write!(out, "counter"),
         Expression::Limit {
@@ -261,6 +273,8 @@ impl fmt::Display for Looked {
                 );
                 write!(f, "{from} . {to} . meta l4proto . th sport . th dport")
             }
+            Key::Mark { mask: u32::MAX } => f.write_str("meta mark"),
+            Key::Mark { mask } => write!(f, "meta mark & {mask:#010x}"),
         }
     }
 }
@@ -346,6 +360,8 @@ const fn shape(shape: Shape) -> &'static str {
         Shape::Flow6 => "ipv6_addr . ipv6_addr . inet_proto . inet_service",
         Shape::Socket4 => "ipv4_addr . ipv4_addr . inet_proto . inet_service . inet_service",
         Shape::Socket6 => "ipv6_addr . ipv6_addr . inet_proto . inet_service . inet_service",
+        Shape::Mark => "mark",
+        Shape::MarkToMark => "mark : mark",
         Shape::Position => "ipv6_addr . ipv6_addr . ipv6_addr . ipv6_addr",
     }
 }

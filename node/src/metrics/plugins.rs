@@ -14,7 +14,7 @@ pub struct PluginMetrics {
     counts: Family<Labels<2>, Counter>,
     /// What plugins observe themselves.
     samples: Family<Labels<2>, Histogram, fn() -> Histogram>,
-    /// Packets that were asked about, by what came of it: `answered`, `failed`, `stale`, `malformed`.
+    /// Packets that were asked about, by what came of it: `answered`, `failed`, `stale`, `untagged`, `malformed`.
     packets: Family<Labels<1>, Counter>,
     /// Packets that the kernel dropped on their way to us.
     queue_lost: Gauge,

@@ -149,7 +149,6 @@ fn config() -> NodeConfig {
         interface_exclude: vec!["kube-ipvs0".into()],
         accept_invalid: false,
         ipv6: true,
-        mark_mask: 0xffff_0000,
         log_limit: None,
         allow_vxlan_from_workloads: false,
         allow_ipip_from_workloads: false,

@@ -122,9 +122,6 @@ pub struct NodeConfig {
     pub accept_invalid: bool,
     /// False: no IPv6 rules at all, IPv6 is left alone.
     pub ipv6: bool,
-    /// Bits of the packet mark in which answers of plugins come back; at least 5 bits, default 0xffff0000. Where no rule asks
-    /// a plugin none is written.
-    pub mark_mask: u32,
     /// Absent: no limit.
     pub log_limit: Option<LogLimit>,
     /// Workloads may send VXLAN.
@@ -160,7 +157,6 @@ impl Default for NodeConfig {
             interface_exclude: vec!["kube-ipvs0".to_owned()],
             accept_invalid: false,
             ipv6: true,
-            mark_mask: 0xffff_0000,
             log_limit: Some(LogLimit {
                 rate: 10,
                 seconds: 1,

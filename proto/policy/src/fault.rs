@@ -122,9 +122,6 @@ pub enum FieldReason {
     /// Must be absent beside the others.
     #[error("not allowed beside the other fields")]
     Unexpected,
-    /// The mark mask has too few bits.
-    #[error("fewer than 5 bits are set")]
-    MarkMask,
 }
 
 impl FieldFault {

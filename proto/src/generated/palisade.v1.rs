@@ -1238,7 +1238,8 @@ pub struct NodeConfig {
     pub accept_invalid: bool,
     #[prost(bool, tag = "9")]
     pub ipv6: bool,
-    /// At least 5 bits set.
+    /// Of no effect: no bit of the packet mark is reserved. Nodes that kept some refuse a configuration without at least
+    /// 5 bits, so it is always 0xffff0000.
     #[prost(fixed32, tag = "10")]
     pub mark_mask: u32,
     /// Log rule limit: packets per `log_rate_seconds`, with a burst; 0: no limit.

@@ -17,7 +17,7 @@ use crate::path::At;
 use crate::problem::Report;
 use crate::resource::{RawSpec, Spec};
 
-/// Fewest bits of a mark mask: one for accepted stages, three for evaluated ones, one result.
+/// Fewest bits of a mark mask: Felix ends with a panic where there are less.
 const MARK_BITS: u32 = 5;
 
 impl RawSpec for RawFelixConfiguration {
@@ -63,9 +63,6 @@ impl RawSpec for RawFelixConfiguration {
                     Self::text,
                 )
                 .map(deny_action),
-            mark_mask: self
-                .either("nftablesMarkMask", "iptablesMarkMask", Self::int)
-                .and_then(|mask| u32::try_from(mask).ok()),
             log_prefix: self.log_prefix(at, report),
             log_rate: self.log_rate(at, report),
             log_burst: self

@@ -11,7 +11,7 @@ use palisade_policy::{
     view::View,
 };
 use palisade_ruleset::{
-    interpret::{Given, judge_given},
+    interpret::{Daemon, Given, judge_given},
     ir::Ruleset,
     lower,
     lower::LowerCache,
@@ -115,7 +115,7 @@ impl Rungs {
     /// Where no plugin says anything, nobody is there to be asked.
     fn given(&self, packet: &Packet) -> Given {
         Given {
-            daemon: (!packet.answers.is_empty()).then(|| Arc::clone(&self.asking)),
+            daemon: (!packet.answers.is_empty()).then(|| Daemon::new(Arc::clone(&self.asking))),
             ..Given::default()
         }
     }

@@ -3,7 +3,7 @@
 use crate::{
     kernel::{attribute as a, load},
     message::{Attributes, be32, be64, text},
-    program::{Code, Instruction, Log, Slot},
+    program::{Code, Gives, Instruction, Log, Slot},
 };
 use std::ffi::{CStr, CString};
 
@@ -133,15 +133,16 @@ fn bitwise(data: Attributes<'_>) -> Option<Instruction> {
 
 fn lookup(data: Attributes<'_>) -> Option<Instruction> {
     let [_, set, from, to, _, flags] = data.table::<6>();
-    let verdict = match to {
-        Some(to) if be32(to)? == 0 => true,
-        Some(_) => return None,
-        None => false,
+    let from = slot(from?)?;
+    let gives = match to {
+        Some(to) if be32(to)? == 0 => Gives::Verdict,
+        Some(to) => (slot(to)? == from).then_some(Gives::Value)?,
+        None => Gives::Nothing,
     };
     Some(Instruction::Lookup {
-        from: slot(from?)?,
+        from,
         set: string(set?)?,
-        verdict,
+        gives,
         not: match flags.map_or(Some(0), be32)? {
             0 => false,
             load::LOOKUP_INVERT => true,

@@ -15,6 +15,7 @@ pub(crate) struct Definition {
     /// Absent: not a set that we make.
     pub(crate) shape: Option<Shape>,
     pub(crate) interval: bool,
+    /// To verdicts.
     pub(crate) map: bool,
 }
 
@@ -25,11 +26,14 @@ pub(crate) fn definition(attributes: Attributes<'_>) -> Option<Definition> {
     let flags = number(a::SET_FLAGS).unwrap_or(0);
     let map = flags & flag::MAP != 0;
     let timeout = flags & flag::TIMEOUT != 0;
+    let leads_to = number(a::SET_DATA_TYPE).filter(|_| map);
+    let leads_to_mark = leads_to == Some(flag::DATA_MARK);
+    let map = map && !leads_to_mark;
     let ours = flags & !(flag::MAP | flag::INTERVAL | flag::TIMEOUT) == 0
-        && (!map || number(a::SET_DATA_TYPE) == Some(flag::DATA_VERDICT));
+        && (!map || leads_to == Some(flag::DATA_VERDICT));
     let shape = number(a::SET_KEY_TYPE)
         .zip(number(a::SET_KEY_LEN))
-        .and_then(|(kind, length)| shape_of(kind, length));
+        .and_then(|(kind, length)| shape_of(kind, length, leads_to_mark));
     Some(Definition {
         name: SetName::new(text(table[a::SET_NAME]?)?),
         shape: shape.filter(|shape| ours && shape.is_volatile() == timeout),
@@ -61,10 +65,11 @@ fn raw(attributes: Attributes<'_>) -> Option<RawElement> {
     let flags = table[a::ELEMENT_FLAGS].map_or(Some(0), be32)?;
     let verdict = match table[a::ELEMENT_DATA] {
         None => None,
-        Some(data) => {
-            let code = Attributes(Attributes(data).get(a::DATA_VERDICT)?);
-            Some(verdict(code)?.verdict()?)
-        }
+        Some(data) => match Attributes(data).get(a::DATA_VERDICT) {
+            Some(code) => Some(verdict(Attributes(code))?.verdict()?),
+            // Of a map to values: a volatile one, whose elements nobody looks at.
+            None => None,
+        },
     };
     Some(RawElement {
         key: Key::new(key)?,

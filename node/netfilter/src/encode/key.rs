@@ -150,6 +150,7 @@ pub(crate) fn key(shape: Shape, value: &Value) -> Result<Key, Unfit> {
             key.push(&from.to_be_bytes());
             key.push(&to.to_be_bytes());
         }
+        (Shape::Mark | Shape::MarkToMark, Value::Mark(mark)) => key.push(&mark.to_ne_bytes()),
         (Shape::Position, Value::Position(bytes)) => key.push(bytes.as_slice()),
         _ => return Err(Unfit::Shape),
     }
@@ -189,6 +190,7 @@ pub(crate) fn value_of(shape: Shape, key: &[u8]) -> Option<Value> {
         Shape::Flow6 => Value::Flow(v6(0)?, v6(16)?, protocol(32)?, port(36)?),
         Shape::Socket4 => Value::Socket(v4(0)?, v4(4)?, protocol(8)?, port(12)?, port(16)?),
         Shape::Socket6 => Value::Socket(v6(0)?, v6(16)?, protocol(32)?, port(36)?, port(40)?),
+        Shape::Mark | Shape::MarkToMark => Value::Mark(u32::from_ne_bytes(*key.first_chunk()?)),
         Shape::Position => Value::Position(Box::new(key.try_into().ok()?)),
     })
 }

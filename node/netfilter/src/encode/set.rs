@@ -28,11 +28,12 @@ mod datatype {
     pub(super) const IPV6: u32 = 8;
     pub(super) const PROTOCOL: u32 = 12;
     pub(super) const SERVICE: u32 = 13;
+    pub(super) const MARK: u32 = crate::kernel::set::DATA_MARK;
     pub(super) const IFNAME: u32 = 41;
 }
 
 /// All shapes.
-const SHAPES: [Shape; 16] = [
+const SHAPES: [Shape; 18] = [
     Shape::Interface,
     Shape::Address4,
     Shape::Address6,
@@ -48,12 +49,14 @@ const SHAPES: [Shape; 16] = [
     Shape::Flow6,
     Shape::Socket4,
     Shape::Socket6,
+    Shape::Mark,
+    Shape::MarkToMark,
     Shape::Position,
 ];
 
-/// The form of a shape; no two are alike.
+/// The form of a shape; no two are alike, but for what they lead to.
 const fn form(shape: Shape) -> Form {
-    use datatype::{IFNAME, IPV4, IPV6, NFPROTO, PROTOCOL, SERVICE};
+    use datatype::{IFNAME, IPV4, IPV6, MARK, NFPROTO, PROTOCOL, SERVICE};
     const fn of(kind: u32, length: u32, order: u32) -> Form {
         Form {
             kind,
@@ -85,15 +88,16 @@ const fn form(shape: Shape) -> Form {
             44,
             2,
         ),
+        Shape::Mark | Shape::MarkToMark => of(MARK, 4, 1),
         Shape::Position => of(IPV6 << 18 | IPV6 << 12 | IPV6 << 6 | IPV6, 64, 2),
     }
 }
 
 /// The shape with this form.
-pub(crate) fn shape_of(kind: u32, length: u32) -> Option<Shape> {
+pub(crate) fn shape_of(kind: u32, length: u32, leads_to_mark: bool) -> Option<Shape> {
     SHAPES.into_iter().find(|shape| {
         let form = form(*shape);
-        form.kind == kind && form.length == length
+        form.kind == kind && form.length == length && shape.leads_to_mark() == leads_to_mark
     })
 }
 
@@ -111,7 +115,7 @@ pub(crate) fn definition(
     if interval {
         flags |= kernel::set::INTERVAL;
     }
-    if map {
+    if map || shape.leads_to_mark() {
         flags |= kernel::set::MAP;
     }
     if shape.is_volatile() {
@@ -122,19 +126,29 @@ pub(crate) fn definition(
         .number(sys::NFTNL_SET_KEY_TYPE, form.kind)
         .number(sys::NFTNL_SET_KEY_LEN, form.length)
         .number(sys::NFTNL_SET_ID, id)
-        .userdata(&remembered(&form));
-    if map {
-        set.number(sys::NFTNL_SET_DATA_TYPE, kernel::set::DATA_VERDICT)
-            .number(sys::NFTNL_SET_DATA_LEN, 0)
+        .userdata(&remembered(&form, shape.leads_to_mark()));
+    let (kind, length) = if map {
+        (kernel::set::DATA_VERDICT, 0)
+    } else if shape.leads_to_mark() {
+        (kernel::set::DATA_MARK, 4)
     } else {
-        set
-    }
+        return set;
+    };
+    set.number(sys::NFTNL_SET_DATA_TYPE, kind)
+        .number(sys::NFTNL_SET_DATA_LEN, length)
 }
 
-/// What `nft list` wants to find with a set: a record of the key's byte order.
-fn remembered(form: &Form) -> [u8; 6] {
-    let [a, b, c, d] = form.order.to_ne_bytes();
-    [0, 4, a, b, c, d]
+/// What `nft list` wants to find with a set: a record of the key's byte order, and where it leads to marks of theirs.
+fn remembered(form: &Form, leads_to_mark: bool) -> Vec<u8> {
+    let record = |kind, order: u32| {
+        let [a, b, c, d] = order.to_ne_bytes();
+        [kind, 4, a, b, c, d]
+    };
+    let mut records = record(0, form.order).to_vec();
+    if leads_to_mark {
+        records.extend(record(1, 1));
+    }
+    records
 }
 
 /// A question for one element, alone in the buffer: the start of a range, or its end.

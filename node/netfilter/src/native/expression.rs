@@ -3,7 +3,7 @@
 use super::{allocated, pointer};
 use crate::{
     kernel::load,
-    program::{Code, Instruction, Log, Slot},
+    program::{Code, Gives, Instruction, Log, Slot},
 };
 use nftnl_sys as sys;
 use std::{
@@ -179,14 +179,18 @@ fn build(instruction: &Instruction, form: QueueForm) -> Builder {
         Instruction::Lookup {
             from,
             set,
-            verdict,
+            gives,
             not,
         } => {
             let mut lookup = Builder::new(c"lookup")
                 .u32(sys::NFTNL_EXPR_LOOKUP_SREG, register(*from))
                 .text(sys::NFTNL_EXPR_LOOKUP_SET, set);
-            if *verdict {
-                lookup = lookup.u32(sys::NFTNL_EXPR_LOOKUP_DREG, 0);
+            match gives {
+                Gives::Nothing => {}
+                Gives::Verdict => lookup = lookup.u32(sys::NFTNL_EXPR_LOOKUP_DREG, 0),
+                Gives::Value => {
+                    lookup = lookup.u32(sys::NFTNL_EXPR_LOOKUP_DREG, register(*from));
+                }
             }
             if *not {
                 lookup = lookup.u32(sys::NFTNL_EXPR_LOOKUP_FLAGS, load::LOOKUP_INVERT);

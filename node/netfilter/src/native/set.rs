@@ -109,6 +109,19 @@ impl NativeElement {
         self
     }
 
+    /// Makes it an element of a map to values, at most 64 bytes.
+    pub(crate) fn value(self, value: &[u8]) -> Self {
+        let value = value.get(..64).unwrap_or(value);
+        let length = u32::try_from(value.len()).unwrap_or(0);
+        let attribute = short(sys::NFTNL_SET_ELEM_DATA);
+        // SAFETY: the element is alive; `value` is valid for `length`, within libnftnl's 64 bytes, and copied.
+        unsafe {
+            let value = value.as_ptr().cast::<c_void>();
+            sys::nftnl_set_elem_set(self.0.as_ptr(), attribute, value, length);
+        }
+        self
+    }
+
     /// Makes it an element of a verdict map.
     pub(crate) fn verdict(self, code: &Code) -> Self {
         let number = u32::from_ne_bytes(code.code.to_ne_bytes());

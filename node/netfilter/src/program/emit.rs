@@ -1,13 +1,13 @@
 //! Expressions of the IR to instructions.
 
-use super::{Code, Instruction, Log, QUEUE, SNAP, verdict};
+use super::{Code, Gives, Instruction, Log, QUEUE, SNAP, verdict};
 use crate::{error::Unfit, kernel::load};
 use ipnet::IpNet;
 use palisade_policy::{
     ids::IfName,
     rule::{Family, PortRange},
 };
-use palisade_ruleset::ir::{ChainName, End, Expression, IcmpTest, LogTo, State, Verdict};
+use palisade_ruleset::ir::{ChainName, End, Expression, IcmpTest, Key, LogTo, State, Verdict};
 use std::{ffi::CString, net::IpAddr};
 
 mod key;
@@ -53,7 +53,7 @@ pub(crate) fn emit(expression: &Expression, program: &mut Vec<Instruction>) -> R
             program.push(Instruction::Lookup {
                 from: 0,
                 set: name(set.as_str())?,
-                verdict: false,
+                gives: Gives::Nothing,
                 not: *not,
             });
         }
@@ -62,7 +62,7 @@ pub(crate) fn emit(expression: &Expression, program: &mut Vec<Instruction>) -> R
             program.push(Instruction::Lookup {
                 from: 0,
                 set: name(map.as_str())?,
-                verdict: true,
+                gives: Gives::Verdict,
                 not: false,
             });
         }
@@ -92,6 +92,17 @@ pub(crate) fn emit(expression: &Expression, program: &mut Vec<Instruction>) -> R
             let key = load::META_MARK;
             let write = bitwise(&(!mask).to_ne_bytes(), &(value & mask).to_ne_bytes());
             program.extend([meta(key), write, SetMeta { key, from: 0 }]);
+        }
+        Expression::MapMark { mask, map } => {
+            load_key(Key::Mark { mask: *mask }, program);
+            let lookup = Instruction::Lookup {
+                from: 0,
+                set: name(map.as_str())?,
+                gives: Gives::Value,
+                not: false,
+            };
+            let key = load::META_MARK;
+            program.extend([lookup, SetMeta { key, from: 0 }]);
         }
         Expression::Notrack => program.push(Instruction::Notrack),
         Expression::Counter => program.push(Instruction::Counter),
@@ -269,7 +280,7 @@ pub(super) const fn bit(state: State) -> u32 {
     }
 }
 
-fn and(mask: u32) -> Instruction {
+pub(super) fn and(mask: u32) -> Instruction {
     bitwise(&mask.to_ne_bytes(), &[0; 4])
 }
 

@@ -1,13 +1,13 @@
 //! Instructions back to expressions of the IR; what [`super::emit`] would not have written is foreign.
 
-use super::{Instruction, Log, QUEUE, SNAP, emit, emit::bit};
+use super::{Gives, Instruction, Log, QUEUE, SNAP, emit, emit::bit};
 use crate::kernel::load;
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use palisade_policy::{
     ids::IfName,
     rule::{Family, PortRange, Protocol},
 };
-use palisade_ruleset::ir::{Expression, IcmpTest, LogTo, SetName, State};
+use palisade_ruleset::ir::{Expression, IcmpTest, Key, LogTo, SetName, State};
 use std::ffi::CStr;
 
 mod key;
@@ -229,26 +229,29 @@ fn filled<const N: usize>(bytes: &[u8]) -> Option<[u8; N]> {
     Some(whole)
 }
 
-/// One to four loads, then a lookup.
+/// Loads, then a lookup.
 fn lookup(program: &[Instruction]) -> Option<(Expression, usize)> {
     let loads = program
         .iter()
         .position(|i| matches!(i, Instruction::Lookup { .. }))?;
     let key = key(program.get(..loads)?)?;
     let Instruction::Lookup {
-        set, verdict, not, ..
+        set, gives, not, ..
     } = program.get(loads)?
     else {
         return None;
     };
     let set = SetName::new(set.to_str().ok()?);
-    let expression = if *verdict {
-        Expression::VerdictMap { key, map: set }
-    } else {
-        let not = *not;
-        Expression::Lookup { key, set, not }
-    };
-    Some((expression, loads + 1))
+    Some(match (gives, key) {
+        (Gives::Nothing, _) => {
+            let not = *not;
+            (Expression::Lookup { key, set, not }, loads + 1)
+        }
+        (Gives::Verdict, _) => (Expression::VerdictMap { key, map: set }, loads + 1),
+        // What becomes of the value is in the instruction behind.
+        (Gives::Value, Key::Mark { mask }) => (Expression::MapMark { mask, map: set }, loads + 2),
+        (Gives::Value, _) => return None,
+    })
 }
 
 fn alone(instruction: &Instruction) -> Option<Expression> {

@@ -40,6 +40,7 @@ fn key() -> impl Strategy<Value = Key> {
         (family(), end()).prop_map(|(family, end)| Key::AddressProtocolPort(family, end)),
         (side(), family(), end())
             .prop_map(|(s, family, end)| Key::InterfaceAddress(s, family, end)),
+        any::<u32>().prop_map(|mask| Key::Mark { mask }),
     ]
 }
 
@@ -121,6 +122,10 @@ fn expression() -> impl Strategy<Value = Expression> {
         1 => any::<(u32, u32)>().prop_map(|(mask, value)| Expression::SetMark {
             mask,
             value: value & mask
+        }),
+        1 => (any::<u32>(), name()).prop_map(|(mask, map)| Expression::MapMark {
+            mask,
+            map: SetName::new(map)
         }),
         1 => Just(Expression::Notrack),
         1 => Just(Expression::Counter),

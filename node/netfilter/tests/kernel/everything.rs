@@ -297,6 +297,21 @@ fn effects() -> Vec<Rule> {
                 value: 0x0003_0000,
             },
         ]),
+        Rule::new(vec![Expression::MapMark {
+            mask: u32::MAX,
+            map: SetName::new(names::RESTORE),
+        }]),
+        Rule::new(vec![
+            Expression::Lookup {
+                key: Key::Mark { mask: 0xffff_f000 },
+                set: SetName::new(names::TAGS),
+                not: false,
+            },
+            Expression::MapMark {
+                mask: 0xffff_f000,
+                map: SetName::new(names::RESTORE),
+            },
+        ]),
         Rule::new(vec![
             Expression::Limit {
                 rate: 10,
@@ -410,6 +425,8 @@ fn sets() -> BTreeMap<SetName, Arc<Set>> {
     let sctp = Value::Protocol(Protocol::SCTP);
     set("numbers", Shape::Protocol, false, vec![single(sctp)]);
     set(names::PLUGIN_ALIVE, Shape::Family, false, vec![]);
+    set(names::TAGS, Shape::Mark, false, vec![]);
+    set(names::RESTORE, Shape::MarkToMark, false, vec![]);
     set("match4_1", Shape::Flow4, false, vec![]);
     set("match6_1", Shape::Flow6, false, vec![]);
     set("match4s_1", Shape::Socket4, false, vec![]);

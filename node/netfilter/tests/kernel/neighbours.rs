@@ -114,7 +114,7 @@ fn our_own_heartbeats_keep_nobody_from_reading() {
         kernel.commit(&install(&desired)).expect("committed");
         let mut volatile = Volatile::new(kernel.writer());
         let busy = Busy::with(move || {
-            volatile.beat(Duration::from_secs(1)).expect("alive");
+            volatile.beat(Duration::from_secs(1), &[]).expect("alive");
         });
         for _ in 0..10 {
             assert!(kernel.read().expect("read") == desired);

@@ -50,7 +50,7 @@ fn nobody_else_changes_or_flushes_what_is_owned_and_all_our_writes_pass() {
         }
         assert_eq!(kernel.read().expect("read"), desired);
         let mut volatile = Volatile::new(kernel.writer());
-        volatile.beat(Duration::from_secs(60)).expect("alive");
+        volatile.beat(Duration::from_secs(60), &[]).expect("alive");
         assert!(listing().contains("elements"));
         let gone = diff(&desired, &Default::default());
         for plan in gone.transactions() {

@@ -221,7 +221,9 @@ fn a_queued_packet_comes_back_with_a_mark_that_rules_test() {
     alone(|mut kernel| {
         start(&mut kernel, &asking());
         let mut queue = Queue::open(NUMBER, &QueueConfig::default()).expect("bound");
-        Volatile::new(kernel.writer()).beat(LONG).expect("alive");
+        Volatile::new(kernel.writer())
+            .beat(LONG, &[])
+            .expect("alive");
         for (to, family) in [("127.0.0.1", Family::V4), ("::1", Family::V6)] {
             let receiver = receiver(to);
             for (yes, text) in [(false, b"n"), (true, b"y")] {
@@ -244,9 +246,11 @@ fn without_heartbeat_rules_do_not_queue() {
     alone(|mut kernel| {
         start(&mut kernel, &asking());
         let mut volatile = Volatile::new(kernel.writer());
-        volatile.beat(LONG).expect("alive");
+        volatile.beat(LONG, &[]).expect("alive");
         // A heartbeat is what was said last, however long the one before would have lasted.
-        volatile.beat(Duration::from_millis(50)).expect("alive");
+        volatile
+            .beat(Duration::from_millis(50), &[])
+            .expect("alive");
         let mut queue = Queue::open(NUMBER, &QueueConfig::default()).expect("bound");
         let deadline = Instant::now() + Duration::from_secs(5);
         while listing().contains("elements") {
@@ -315,7 +319,7 @@ fn volatile_elements_are_nobodys_difference() {
         start(&mut kernel, &desired);
         let mut monitor = Monitor::open(kernel.port()).expect("listening");
         let mut volatile = Volatile::new(kernel.writer());
-        volatile.beat(LONG).expect("alive");
+        volatile.beat(LONG, &[]).expect("alive");
         assert!(listing().contains("elements"));
         let actual = kernel.read().expect("read");
         assert!(diff(&actual, &desired).is_empty());
@@ -337,7 +341,9 @@ fn volatile_elements_are_nobodys_difference() {
 fn a_full_queue_drops_and_counts() {
     alone(|mut kernel| {
         start(&mut kernel, &asking());
-        Volatile::new(kernel.writer()).beat(LONG).expect("alive");
+        Volatile::new(kernel.writer())
+            .beat(LONG, &[])
+            .expect("alive");
         let config = QueueConfig {
             length: 2,
             ..QueueConfig::default()

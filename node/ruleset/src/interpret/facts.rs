@@ -1,8 +1,8 @@
 //! A packet as the expressions of a base chain see it.
 
 use crate::{
-    ir::{Base, End, Hook, Key, Side, State, Value},
-    plugins::Asking,
+    ir::{Base, End, Hook, Key, SetName, Shape, Side, State, Value, names},
+    plugins::{Asking, TAG},
 };
 use palisade_policy::{
     ids::IfName,
@@ -38,7 +38,52 @@ pub struct Given {
     /// `output` the kernel knows no better. Absent: where it leaves.
     pub routed: Option<IfName>,
     /// The daemon that answers for plugins, and beats; it says what the packet's facts say. Absent: neither.
-    pub daemon: Option<Arc<Asking>>,
+    pub daemon: Option<Daemon>,
+}
+
+/// A daemon that answers for plugins.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Daemon {
+    /// What it knows to be asked.
+    pub asking: Arc<Asking>,
+    /// Tags by the marks that they stand for.
+    pub tags: BTreeMap<u32, u32>,
+}
+
+impl Daemon {
+    /// One that has met no packet yet.
+    pub const fn new(asking: Arc<Asking>) -> Self {
+        Self {
+            asking,
+            tags: BTreeMap::new(),
+        }
+    }
+
+    /// The tag that stands for the mark of a packet, which may have it already: not all answers were remembered. Where
+    /// there is none it makes one that no mark looks like which it met.
+    pub fn tag(&mut self, mark: u32) -> u32 {
+        if self.restore(mark & TAG).is_some() {
+            return mark & TAG;
+        }
+        if let Some(tag) = self.tags.get(&mark) {
+            return *tag;
+        }
+        let looks_like = |tag: u32| {
+            let met = self.tags.iter().flat_map(|(mark, tag)| [mark, tag]);
+            met.chain([&mark]).any(|other| other & TAG == tag)
+        };
+        let mut tags = (1..).map(|number: u32| number.wrapping_mul(0x9e37_79b1) & TAG);
+        let tag = tags.find(|tag| *tag != 0 && !looks_like(*tag));
+        let tag = tag.unwrap_or(TAG);
+        self.tags.insert(mark, tag);
+        tag
+    }
+
+    /// The mark that a tag stands for.
+    fn restore(&self, tag: u32) -> Option<u32> {
+        let mut tags = self.tags.iter();
+        tags.find_map(|(mark, stands)| (*stands == tag).then_some(*mark))
+    }
 }
 
 impl Default for Given {
@@ -76,7 +121,7 @@ pub(super) struct Facts {
     pub(super) left: u32,
     /// Kept out of connection tracking, and so of translation.
     pub(super) notrack: bool,
-    daemon: Option<Arc<Asking>>,
+    daemon: Option<Daemon>,
     answers: BTreeMap<PluginCondition, Answer>,
     /// While the destination may still be translated.
     routed: Option<IfName>,
@@ -170,19 +215,45 @@ impl Facts {
         }
     }
 
-    /// The mark with which the daemon sends a packet back; absent: nobody answers here.
-    pub(super) fn answered(&self, queue: u16) -> Option<u32> {
+    /// Queues the packet; whether it comes back, with its answers. It does not where nobody answers here.
+    pub(super) fn queue(&mut self, queue: u16) -> bool {
         let (input, output) = (self.input.as_ref(), self.output.as_ref());
-        let (_, questions) = self.daemon.as_ref()?.questions(queue, input, output)?;
+        let Some(daemon) = &mut self.daemon else {
+            return false;
+        };
+        let asking = Arc::clone(&daemon.asking);
+        let Some((_, questions)) = asking.questions(queue, input, output) else {
+            return false;
+        };
         let said = |condition| self.answers.get(condition).copied();
         let answers = questions.iter().map(|q| said(&q.condition));
         let answers = answers.map(|answer| answer.unwrap_or(Answer::Failed));
-        Some(questions.answered(self.mark, answers))
+        self.mark = questions.answered(daemon.tag(self.mark), answers);
+        true
     }
 
-    /// The heartbeat is there.
-    pub(super) const fn is_alive(&self) -> bool {
-        self.daemon.is_some()
+    /// What is volatile is not in the ruleset: whether the daemon's elements of a set have the value. Absent: a set of
+    /// remembered answers, or none of a daemon.
+    pub(super) fn daemon_has(&self, shape: Shape, value: &Value) -> Option<bool> {
+        let daemon = self.daemon.as_ref();
+        match (shape, value) {
+            (Shape::Family, _) => Some(daemon.is_some()),
+            (Shape::Mark, Value::Mark(tag)) => {
+                Some(daemon.is_some_and(|daemon| daemon.restore(*tag).is_some()))
+            }
+            _ => None,
+        }
+    }
+
+    /// Makes the mark what a map of the daemon has for it; false: a miss.
+    pub(super) fn map_mark(&mut self, mask: u32, map: &SetName) -> bool {
+        let found = self.daemon.as_ref().and_then(|daemon| match map.as_str() {
+            names::TAG_OF => daemon.tags.get(&(self.mark & mask)).copied(),
+            names::RESTORE => daemon.restore(self.mark & mask),
+            _ => None,
+        });
+        self.mark = found.unwrap_or(self.mark);
+        found.is_some()
     }
 
     pub(super) const fn family(&self) -> Family {
@@ -253,6 +324,7 @@ impl Facts {
                 self.port(End::Source)?,
                 self.port(End::Destination)?,
             ),
+            Key::Mark { mask } => Value::Mark(self.mark & mask),
         })
     }
 }

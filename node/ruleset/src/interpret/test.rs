@@ -1,7 +1,7 @@
 //! Whether an expression that tests holds, and what maps and sets say of a key.
 
 use super::facts::Facts;
-use crate::ir::{Element, Expression, IcmpTest, Key, Map, Set, Shape, State, Value, Verdict};
+use crate::ir::{Element, Expression, IcmpTest, Key, Map, Set, State, Value, Verdict};
 use palisade_policy::rule::family_of;
 
 impl Facts {
@@ -33,6 +33,7 @@ impl Facts {
             Expression::VerdictMap { .. }
             | Expression::Lookup { .. }
             | Expression::SetMark { .. }
+            | Expression::MapMark { .. }
             | Expression::Notrack
             | Expression::Counter
             | Expression::Limit { .. }
@@ -46,10 +47,11 @@ impl Facts {
 
     /// Whether the key can be loaded and is in the set, or is not.
     pub(super) fn is_in(&self, key: Key, set: &Set, not: bool) -> bool {
-        // What is volatile is not in the ruleset.
-        let beats = set.shape == Shape::Family && self.is_alive();
-        self.load(key)
-            .is_some_and(|value| (beats || has(set, &value)) != not)
+        let within = |value: &Value| {
+            self.daemon_has(set.shape, value)
+                .unwrap_or_else(|| has(set, value))
+        };
+        self.load(key).is_some_and(|value| within(&value) != not)
     }
 
     fn icmp_holds(&self, test: &IcmpTest) -> bool {

@@ -84,6 +84,11 @@ pub enum Key {
     Flow(Family),
     /// `ip saddr . ip daddr . meta l4proto . th sport . th dport`: `Socket4`, or 6.
     Socket(Family),
+    /// `meta mark & mask`: `Mark`.
+    Mark {
+        /// Bits looked at, not all of them.
+        mask: u32,
+    },
 }
 
 /// One expression of a rule.
@@ -172,6 +177,13 @@ pub enum Expression {
         mask: u32,
         /// What they become.
         value: u32,
+    },
+    /// `meta mark set meta mark & mask map @map`: the mark becomes what the map has for it; on a miss the next rule.
+    MapMark {
+        /// Bits looked up; all of them: `meta mark set meta mark map @map`.
+        mask: u32,
+        /// Of shape [`super::Shape::MarkToMark`].
+        map: SetName,
     },
     /// Out of connection tracking.
     Notrack,

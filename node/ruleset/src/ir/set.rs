@@ -37,6 +37,10 @@ pub enum Shape {
     Socket4,
     /// `ipv6_addr . ipv6_addr . inet_proto . inet_service . inet_service`; volatile.
     Socket6,
+    /// `mark`: tags that stand for marks; volatile.
+    Mark,
+    /// `mark : mark`: not a set but a map, from mark to mark; volatile.
+    MarkToMark,
     /// `ipv6_addr . ipv6_addr . ipv6_addr . ipv6_addr`: epoch, both halves of the digest, revision (big-endian, in the
     /// last 8 of 16 bytes). Carries the position that the kernel enforces; never looked up.
     Position,
@@ -48,8 +52,19 @@ impl Shape {
     pub const fn is_volatile(self) -> bool {
         matches!(
             self,
-            Self::Family | Self::Flow4 | Self::Flow6 | Self::Socket4 | Self::Socket6
+            Self::Family
+                | Self::Flow4
+                | Self::Flow6
+                | Self::Socket4
+                | Self::Socket6
+                | Self::Mark
+                | Self::MarkToMark
         )
+    }
+
+    /// Whether an element leads to a mark.
+    pub const fn leads_to_mark(self) -> bool {
+        matches!(self, Self::MarkToMark)
     }
 }
 
@@ -76,6 +91,8 @@ pub enum Value {
     Flow(IpAddr, IpAddr, Protocol, u16),
     /// Source, destination, protocol, source port and destination port; the addresses are of one family.
     Socket(IpAddr, IpAddr, Protocol, u16, u16),
+    /// A mark.
+    Mark(u32),
     /// A position, as 64 bytes in the order of [`Shape::Position`].
     Position(Box<[u8; 64]>),
 }

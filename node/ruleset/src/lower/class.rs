@@ -1,7 +1,7 @@
 //! The chain of a class: what is settled before policy, a jump per tier, a jump per profile, the end.
 
 use super::{
-    Lowering,
+    Lowering, failure,
     fragment::immutable,
     rule,
     rule::{Allow, audit},
@@ -23,6 +23,14 @@ use palisade_policy::{
 };
 use std::sync::Arc;
 
+/// What plugins say to the rules of a class.
+enum Answers {
+    /// Bits of the mark.
+    In(Arc<Questions>),
+    /// Nothing: each condition comes to what its failure comes to.
+    Failed,
+}
+
 impl Lowering<'_> {
     /// How the class is entered: by goto, or as a verdict if it has only one.
     pub(super) fn class(
@@ -33,6 +41,7 @@ impl Lowering<'_> {
     ) -> Result<Verdict, ItemFault> {
         let config = Arc::clone(&self.view.config);
         let questions = self.questions(dispatch, class)?;
+        let dispatch = dispatch.restoring(questions.is_some() || self.restores_again(dispatch));
         let mut rules = Vec::new();
         let again = dispatch.again.is_some();
         if !again && class.list != PolicyList::Untracked && !config.accept_invalid {
@@ -49,51 +58,17 @@ impl Lowering<'_> {
             }
             (EndpointKind::Workload, _, Direction::Ingress) => {}
         }
-        if let Some(questions) = &questions {
-            rules.extend(self.head(dispatch, class, questions));
-        }
-        let endpoint = id.and_then(|id| self.first.get(id)).cloned();
-        // A tier of staged policies only says nothing.
-        for tier in class.tiers.iter().filter(|tier| !tier.policies.is_empty()) {
-            let policies = self.policies(id, &tier.policies)?;
-            let default_id =
-                (tier.default == TierDefault::Deny).then(|| rule_id::tier_default(&tier.name));
-            let content = self.content(dispatch, policies, (tier.default, default_id), &questions);
-            let place = place(
-                dispatch,
-                endpoint.as_ref(),
-                Some(&tier.name),
-                tier.name.as_str(),
-            );
-            rules.push(self.jump(&place, content)?);
-        }
-        for profile in &class.profiles {
-            match profile {
-                ClassProfile::Missing(name) => {
-                    let missing = rule_id::missing_profile(name);
-                    rules.push(self.deny(dispatch, missing));
-                    break;
-                }
-                ClassProfile::Present(name) => {
-                    let policies = self.policies(id, std::slice::from_ref(name))?;
-                    let content =
-                        self.content(dispatch, policies, (TierDefault::Pass, None), &questions);
-                    let place = place(dispatch, endpoint.as_ref(), None, name.as_str());
-                    rules.push(self.jump(&place, content)?);
-                }
+        match &questions {
+            None => rules.extend(self.judged(dispatch, id, class, &Answers::Failed)?),
+            Some(questions) => {
+                let failed = self.judged(dispatch, id, class, &Answers::Failed)?;
+                let failed = immutable(&mut self.table, "failed", dispatch.name, failed);
+                rules.extend(self.head(dispatch, class, questions, &failed));
+                let answers = Answers::In(Arc::clone(questions));
+                rules.extend(self.judged(dispatch, id, class, &answers)?);
             }
         }
-        if !cut(&mut rules) {
-            rules.push(match class.list {
-                PolicyList::Normal => self.deny(dispatch, rule_id::end_of_profiles()),
-                PolicyList::Forward | PolicyList::Untracked | PolicyList::PreDnat => {
-                    let mut end = rule([Expression::Verdict(dispatch.otherwise())]);
-                    let forget = questions.as_deref().map(forget);
-                    end.expressions.splice(0..0, forget);
-                    end
-                }
-            });
-        }
+        cut(&mut rules);
         if let [only] = rules.as_slice()
             && let [Expression::Verdict(verdict)] = only.expressions.as_slice()
             && (!again || *verdict == Verdict::Return)
@@ -105,6 +80,56 @@ impl Lowering<'_> {
         }
         let chain = immutable(&mut self.table, "class", dispatch.name, rules);
         Ok(Verdict::Goto(chain))
+    }
+
+    /// Tiers, profiles, the end.
+    fn judged(
+        &mut self,
+        dispatch: Dispatch,
+        id: Option<&ClassId>,
+        class: &Class,
+        answers: &Answers,
+    ) -> Result<Vec<Rule>, ItemFault> {
+        let mut rules = Vec::new();
+        let endpoint = id.and_then(|id| self.first.get(id)).cloned();
+        // A tier of staged policies only says nothing.
+        for tier in class.tiers.iter().filter(|tier| !tier.policies.is_empty()) {
+            let policies = self.policies(id, &tier.policies)?;
+            let default_id =
+                (tier.default == TierDefault::Deny).then(|| rule_id::tier_default(&tier.name));
+            let default = (tier.default, default_id);
+            let place = place(
+                dispatch,
+                endpoint.as_ref(),
+                Some(&tier.name),
+                tier.name.as_str(),
+            );
+            rules.push(self.jump(dispatch, place, policies, default, answers)?);
+        }
+        for profile in &class.profiles {
+            match profile {
+                ClassProfile::Missing(name) => {
+                    let missing = rule_id::missing_profile(name);
+                    rules.push(self.deny(dispatch, missing));
+                    break;
+                }
+                ClassProfile::Present(name) => {
+                    let policies = self.policies(id, std::slice::from_ref(name))?;
+                    let default = (TierDefault::Pass, None);
+                    let place = place(dispatch, endpoint.as_ref(), None, name.as_str());
+                    rules.push(self.jump(dispatch, place, policies, default, answers)?);
+                }
+            }
+        }
+        if !cut(&mut rules) {
+            rules.push(match class.list {
+                PolicyList::Normal => self.deny(dispatch, rule_id::end_of_profiles()),
+                PolicyList::Forward | PolicyList::Untracked | PolicyList::PreDnat => {
+                    rule([Expression::Verdict(dispatch.otherwise())])
+                }
+            });
+        }
+        Ok(rules)
     }
 
     /// Whether a denied packet is answered here.
@@ -128,42 +153,50 @@ impl Lowering<'_> {
     }
 
     /// How policy allows here.
-    fn allow(dispatch: Dispatch, questions: Option<&Questions>) -> Allow {
-        match (dispatch.list, dispatch.again, questions) {
-            (PolicyList::Untracked, None, _) => Allow::Untrack,
-            (_, _, None) => Allow::Accept,
-            (_, _, Some(questions)) => Allow::Forget {
-                bits: questions.mask(),
-            },
+    fn allow(dispatch: Dispatch) -> Allow {
+        match (dispatch.list, dispatch.again) {
+            (PolicyList::Untracked, None) => Allow::Untrack,
+            _ => Allow::Accept(dispatch.accept()),
         }
     }
 
-    fn content(
-        &self,
+    /// To a tier or profile.
+    fn jump(
+        &mut self,
         dispatch: Dispatch,
+        mut place: TierPlace<'_>,
         policies: Vec<(PolicyId, Arc<Policy>)>,
         (default, default_id): (TierDefault, Option<RuleId>),
-        questions: &Option<Arc<Questions>>,
-    ) -> TierContent {
-        TierContent {
+        answers: &Answers,
+    ) -> Result<Rule, ItemFault> {
+        // Where none asks, the tier is the same with answers and without.
+        let asks = policies
+            .iter()
+            .any(|(_, policy)| failure::asks(policy, dispatch.direction));
+        let (policies, questions) = match answers {
+            Answers::In(questions) => (policies, asks.then(|| Arc::clone(questions))),
+            Answers::Failed if asks => {
+                place.name.push_str(" failed");
+                (failure::all(policies, dispatch.direction), None)
+            }
+            Answers::Failed => (policies, None),
+        };
+        let content = TierContent {
             policies,
             terms: Terms {
                 direction: dispatch.direction,
                 default,
                 default_id,
                 rejects: self.rejects(dispatch),
-                allow: Self::allow(dispatch, questions.as_deref()),
+                allow: Self::allow(dispatch),
                 again: dispatch.again,
-                questions: questions.clone(),
+                questions,
                 audits: self.audits && dispatch.again.is_none(),
                 ipv6: self.view.config.ipv6,
                 log_limit: self.view.config.log_limit,
             },
-        }
-    }
-
-    fn jump(&mut self, place: &TierPlace<'_>, content: TierContent) -> Result<Rule, ItemFault> {
-        let chain = self.tier(place, &content)?;
+        };
+        let chain = self.tier(&place, &content)?;
         Ok(rule([Expression::Verdict(Verdict::Jump(chain))]))
     }
 
@@ -182,14 +215,6 @@ impl Lowering<'_> {
                 }),
             })
             .collect()
-    }
-}
-
-/// What answers said here is nobody's business behind.
-fn forget(questions: &Questions) -> Expression {
-    Expression::SetMark {
-        mask: questions.mask(),
-        value: 0,
     }
 }
 

@@ -1,29 +1,33 @@
 //! The plugin head of a class: what stands before rules that test answers.
 //!
 //! ```text
-//! class:  protocol and ports of some rule with a condition → jump head
-//! head:   answers for this stage → return
-//!         family → goto ask
-//! ask:    first answer remembered → that one; goto the ask of the next; of the last: return
-//!         heartbeat → queue
-//!         what failure comes to
+//! class:    protocol and ports of some rule with a condition → jump head
+//! head:     the mark is a tag → return
+//!           family, the mark becomes its tag → goto ask
+//!           heartbeat → queue
+//!           goto failed
+//! ask:      first answer remembered → that one; goto the ask of the next; of the last: return
+//!           heartbeat → queue
+//!           goto failed
+//! failed:   the rest of the class, as it is where nobody answers
+//! accepted: the tag becomes the mark that it stands for; accept
 //! ```
 //!
-//! Each chain from `ask` on ends with the two lines that follow, so that the first answer that is not remembered has all of
-//! them asked. Where the kernel cannot queue, the last line is all of it.
+//! Each chain from `head` on ends with the same two lines, so that the first answer that is not remembered has all of
+//! them asked, as has a mark without tag. Where the kernel cannot queue there is no head, and the class is `failed`.
 //!
 //! Tests are positive throughout: what cannot be loaded, as the port of a protocol without, is asked about.
 
-use super::{Lowering, Queueing, fragment::immutable, fragment::ports_test, rule};
+use super::{Lowering, Queueing, accept, fragment::immutable, fragment::ports_test, rule};
 use crate::{
     ir::{ChainName, End, Expression, Key, Rule, Set, SetName, Shape, Verdict, names},
-    plugins::{Alike, Question, Questions, has_matchers},
-    stage::Dispatch,
+    plugins::{Alike, Question, Questions, TAG, has_matchers},
+    stage::{ACCEPTED, Dispatch},
 };
 use palisade_policy::{
     class::{Class, PolicyList},
     fault::{ItemFault, Reason},
-    plugin::{Answer, PluginCondition},
+    plugin::PluginCondition,
     rule::{Family, Match, PortRange, Protocol},
 };
 use std::{
@@ -42,7 +46,13 @@ impl Lowering<'_> {
         class: &Class,
     ) -> Result<Option<Arc<Questions>>, ItemFault> {
         if !has_matchers(self.view) {
-            return Ok(None);
+            return match self.conditions(class).next() {
+                None => Ok(None),
+                Some((policy, (_, condition))) => Err(ItemFault {
+                    item: policy.into(),
+                    reason: Reason::Dangling((&condition.plugin).into()),
+                }),
+            };
         }
         let early = matches!(class.list, PolicyList::Untracked | PolicyList::PreDnat);
         if early && let Some((policy, _)) = self.conditions(class).next() {
@@ -50,10 +60,12 @@ impl Lowering<'_> {
             let reason = Reason::EarlyPlugin;
             return Err(ItemFault { item, reason });
         }
-        Questions::of(class, self.view, dispatch.asks).map_err(|policy| ItemFault {
+        let questions = Questions::of(class, self.view, dispatch.asks);
+        let questions = questions.map_err(|policy| ItemFault {
             item: (&*policy).into(),
             reason: Reason::TooManyConditions,
-        })
+        })?;
+        Ok(questions.filter(|_| self.queueing == Queueing::Possible))
     }
 
     /// Every mention of a condition in a class.
@@ -82,6 +94,7 @@ impl Lowering<'_> {
         dispatch: Dispatch,
         class: &Class,
         questions: &Questions,
+        failed: &ChainName,
     ) -> Vec<Rule> {
         let mut gate = Gate::new();
         let matches: Vec<Match> = self
@@ -98,7 +111,7 @@ impl Lowering<'_> {
         if whole((None, None)) {
             gate.retain(|key, _| *key == (None, None));
         }
-        let head = self.head_chain(dispatch, questions);
+        let head = self.head_chain(dispatch, questions, failed);
         let jump = Expression::Verdict(Verdict::Jump(head));
         gate.into_iter()
             .map(|((family, protocol), ports)| {
@@ -116,49 +129,65 @@ impl Lowering<'_> {
             .collect()
     }
 
-    fn head_chain(&mut self, dispatch: Dispatch, questions: &Questions) -> ChainName {
-        let rules = match self.queueing {
-            Queueing::Possible => self.head_rules(dispatch, questions),
-            Queueing::Impossible => vec![failed(questions)],
+    fn head_chain(
+        &mut self,
+        dispatch: Dispatch,
+        questions: &Questions,
+        failed: &ChainName,
+    ) -> ChainName {
+        let tags = self.volatile(names::TAGS, Shape::Mark);
+        let answered = Expression::Lookup {
+            key: Key::Mark { mask: TAG },
+            set: tags,
+            not: false,
         };
+        let mut rules = vec![rule([answered, Expression::Verdict(Verdict::Return)])];
+        for family in [Family::V4, Family::V6] {
+            if family == Family::V4 || self.view.config.ipv6 {
+                let ask = Expression::Verdict(self.first_ask(dispatch, questions, family, failed));
+                let tag = Expression::MapMark {
+                    mask: u32::MAX,
+                    map: self.volatile(names::TAG_OF, Shape::MarkToMark),
+                };
+                rules.push(rule([Expression::Family(family), tag, ask]));
+            }
+        }
+        rules.extend(self.ask(questions, failed));
         immutable(&mut self.table, "head", dispatch.name, rules)
     }
 
-    fn head_rules(&mut self, dispatch: Dispatch, questions: &Questions) -> Vec<Rule> {
-        let here = Expression::Mark {
-            mask: questions.stage_mask(),
-            value: questions.evaluated(),
-        };
-        let mut rules = vec![rule([here, Expression::Verdict(Verdict::Return)])];
-        for family in [Family::V4, Family::V6] {
-            if family == Family::V4 || self.view.config.ipv6 {
-                let ask = Expression::Verdict(self.first_ask(dispatch, questions, family));
-                rules.push(rule([Expression::Family(family), ask]));
-            }
-        }
-        if !self.view.config.ipv6 {
-            rules.extend(self.ask(questions));
-        }
-        rules
-    }
-
     /// Goes on where there is nobody to ask.
-    fn ask(&mut self, questions: &Questions) -> [Rule; 2] {
-        let alive = SetName::new(names::PLUGIN_ALIVE);
-        self.volatile(&alive, Shape::Family);
+    fn ask(&mut self, questions: &Questions, failed: &ChainName) -> [Rule; 2] {
         let asked = rule([
             Expression::Lookup {
                 key: Key::Family,
-                set: alive,
+                set: self.volatile(names::PLUGIN_ALIVE, Shape::Family),
                 not: false,
             },
             Expression::Queue(questions.queue()),
         ]);
-        [asked, failed(questions)]
+        let failed = rule([Expression::Verdict(Verdict::Goto(failed.clone()))]);
+        [asked, failed]
+    }
+
+    /// Accepts what may carry a tag, with the mark that it had.
+    pub(super) fn accepted(&mut self) {
+        let restore = Expression::MapMark {
+            mask: TAG,
+            map: self.volatile(names::RESTORE, Shape::MarkToMark),
+        };
+        let rules = vec![rule([restore]), accept()];
+        self.regular(&ChainName::new(ACCEPTED), rules);
     }
 
     /// Goes where the first question is asked; what is remembered ends with the bits of answers.
-    fn first_ask(&mut self, dispatch: Dispatch, questions: &Questions, family: Family) -> Verdict {
+    fn first_ask(
+        &mut self,
+        dispatch: Dispatch,
+        questions: &Questions,
+        family: Family,
+        failed: &ChainName,
+    ) -> Verdict {
         let mut then = Verdict::Return;
         for question in questions.iter().rev() {
             let mut rules = Vec::new();
@@ -187,7 +216,7 @@ impl Lowering<'_> {
                     rules.push(Rule::new(expressions));
                 }
             }
-            rules.extend(self.ask(questions));
+            rules.extend(self.ask(questions, failed));
             then = Verdict::Goto(immutable(&mut self.table, "ask", dispatch.name, rules));
         }
         then
@@ -207,12 +236,13 @@ impl Lowering<'_> {
             (Alike::Socket, Family::V4) => Shape::Socket4,
             (Alike::Socket, Family::V6) => Shape::Socket6,
         };
-        self.volatile(&name, shape);
-        name
+        self.volatile(name.as_str(), shape)
     }
 
-    fn volatile(&mut self, name: &SetName, shape: Shape) {
-        debug_assert!(shape.is_volatile() && names::is_volatile(name.as_str()));
+    /// Adds a set that the running daemon fills.
+    fn volatile(&mut self, name: &str, shape: Shape) -> SetName {
+        debug_assert!(shape.is_volatile() && names::is_volatile(name));
+        let name = SetName::new(name);
         let empty = || {
             Arc::new(Set {
                 shape,
@@ -221,15 +251,8 @@ impl Lowering<'_> {
             })
         };
         self.table.sets.entry(name.clone()).or_insert_with(empty);
+        name
     }
-}
-
-/// What failure comes to.
-fn failed(questions: &Questions) -> Rule {
-    rule([Expression::SetMark {
-        mask: questions.mask(),
-        value: questions.answered(0, std::iter::repeat(Answer::Failed)),
-    }])
 }
 
 /// Lets packets through to the head that the match may hold for.

@@ -58,7 +58,7 @@ pub(super) struct Context<'a> {
     pub(super) allow: Allow,
     /// As [`Dispatch::again`](crate::stage::Dispatch::again).
     pub(super) again: Option<End>,
-    /// Which bits answers of plugins are in.
+    /// Which bits answers of plugins are in. Absent: nobody asks.
     pub(super) questions: Option<Arc<Questions>>,
     pub(super) audits: bool,
     /// The dispatch: chains are shared within it.

@@ -3,7 +3,6 @@
 use super::{Lowering, accept, rule};
 use crate::{
     ir::{Chain, ChainName, Expression, Rule, Side, State, TableName, Verdict},
-    plugins::Marks,
     stage::{Dispatch, InUse, STAGES, Stage, Step},
 };
 use palisade_policy::{
@@ -30,8 +29,6 @@ impl Lowering<'_> {
                 .chain(&self.resolution.default)
                 .any(|e| has(e, PolicyList::PreDnat, Direction::Ingress)),
             workloads: !self.resolution.workloads.is_empty(),
-            asks_in: self.asking.asks_in(),
-            asks_out: self.asking.asks_out(),
         }
     }
 
@@ -42,6 +39,9 @@ impl Lowering<'_> {
             .iter()
             .filter(|stage| stage.table == table && in_use.is(stage.stands))
             .collect();
+        if table == TableName::Main && !self.asking.is_empty() {
+            self.accepted();
+        }
         for stage in &standing {
             let rules = self.stage(stage);
             let chain = Chain {
@@ -73,10 +73,22 @@ impl Lowering<'_> {
         rules
     }
 
+    /// Whether an early list that is judged again stands before lists that ask: what it allows now may have been asked about
+    /// before a commit, and comes with a tag.
+    pub(super) fn restores_again(&self, dispatch: Dispatch) -> bool {
+        let before = match (dispatch.again, dispatch.table, dispatch.direction) {
+            (Some(_), TableName::Main, Direction::Ingress) => {
+                [Dispatch::INPUT, Dispatch::FORWARD_IN].as_slice()
+            }
+            (Some(_), TableName::Main, Direction::Egress) => [Dispatch::OUT].as_slice(),
+            _ => [].as_slice(),
+        };
+        before.iter().any(|list| self.asking.asks_at(list.asks))
+    }
+
     fn step(&mut self, step: Step) -> Vec<Rule> {
         let accept = Expression::Verdict(Verdict::Accept);
         match step {
-            Step::ClearMark => vec![rule([self.forget_marks()])],
             Step::SourceCheck => self.source_check(),
             Step::Established => {
                 let states = vec![State::Established, State::Related];
@@ -151,12 +163,6 @@ impl Lowering<'_> {
         let jump = |list| rule([Expression::Verdict(Verdict::Jump(list))]);
         self.regular(&name, lists.into_iter().map(jump).collect());
         name
-    }
-
-    /// Clears all bits of the mark that are taken for answers of plugins.
-    fn forget_marks(&self) -> Expression {
-        let mask = Marks::new(self.view.config.mark_mask).all();
-        Expression::SetMark { mask, value: 0 }
     }
 
     /// Goes to the chain of a dispatch.

@@ -1,6 +1,6 @@
 //! Where packets go from their interface to a class: by which list, in which table, and whether for the first time.
 
-use crate::ir::{End, Side, TableName, Verdict};
+use crate::ir::{ChainName, End, Side, TableName, Verdict};
 use palisade_policy::class::{Direction, EndpointKind, PolicyList};
 
 /// Where classes are entered by interface. Two stages may share one, if the kernel lets them.
@@ -18,14 +18,19 @@ pub(crate) struct Dispatch {
     pub(crate) side: Side,
     /// Whether the kernel lets a rule reject here.
     pub(crate) rejects: bool,
-    /// The number by which answers of plugins are known, 1..=7; 0: none are asked here.
+    /// Where packets are queued to, as a number from 1 to 7; 0: nobody is asked here.
     pub(crate) asks: u8,
     /// The table that its map and chains are in.
     pub(crate) table: TableName,
     /// Present: an early list is judged again here, with this end of the packet as its destination. Only its allows
     /// count.
     pub(crate) again: Option<End>,
+    /// What arrives may carry the tag of a daemon instead of its mark: whoever accepts it gives the mark back.
+    pub(crate) restores: bool,
 }
+
+/// The chain that gives a packet its mark back and accepts it.
+pub(crate) const ACCEPTED: &str = "accepted";
 
 /// Where plugins are asked.
 pub(crate) const ASKING: [Dispatch; 7] = [
@@ -93,6 +98,7 @@ impl Dispatch {
         rejects: true,
         table: TableName::Main,
         again: None,
+        restores: false,
     };
     /// Through the host, where a packet comes in.
     pub(crate) const FORWARD_IN: Self = Self {
@@ -151,6 +157,7 @@ impl Dispatch {
         rejects: true,
         table: TableName::Main,
         again: None,
+        restores: false,
     };
     /// From local processes, once translated. The kernel refuses a reject in postrouting.
     pub(crate) const OUT_TRANSLATED: Self = Self {
@@ -160,11 +167,25 @@ impl Dispatch {
         ..Self::OUT
     };
 
+    /// The same, where what arrives may carry a tag.
+    pub(crate) const fn restoring(self, restores: bool) -> Self {
+        Self { restores, ..self }
+    }
+
+    /// How a packet is accepted.
+    pub(crate) fn accept(self) -> Verdict {
+        if self.restores {
+            Verdict::Goto(ChainName::new(ACCEPTED))
+        } else {
+            Verdict::Accept
+        }
+    }
+
     /// What becomes of a packet that the list has nothing to say about. Back from a list that is judged again others
     /// judge.
-    pub(crate) const fn otherwise(self) -> Verdict {
+    pub(crate) fn otherwise(self) -> Verdict {
         match self.again {
-            None => Verdict::Accept,
+            None => self.accept(),
             Some(_) => Verdict::Return,
         }
     }

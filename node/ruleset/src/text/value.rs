@@ -26,6 +26,7 @@ pub(super) fn text(value: &Value) -> String {
             let protocol = name(*protocol);
             format!("{source} . {destination} . {protocol} . {from} . {to}")
         }
+        Value::Mark(mark) => format!("{mark:#010x}"),
         Value::Position(bytes) => super::position(bytes),
     }
 }

@@ -3,7 +3,7 @@
 
 use crate::{
     ladder::{givens, logged, written},
-    views::{add_list, node_config, port, rule, small_view, view},
+    views::{add_list, port, rule, small_view, view},
     worlds,
 };
 use palisade_policy::{
@@ -19,11 +19,13 @@ use palisade_policy::{
 use palisade_ruleset::{
     apply::Actual,
     diff,
-    interpret::{Did, Given, Judgement, judge_given},
-    ir::{Element, Expression, Rule, Ruleset, SetName, TableName, Value, Verdict, names},
+    interpret::{Daemon, Did, Given, Judgement, judge_given},
+    ir::{
+        ChainName, Element, Expression, Rule, Ruleset, SetName, TableName, Value, Verdict, names,
+    },
     lower::{LowerCache, Lowered, lower, lower_without_queue},
     lower_change,
-    plugins::{Alike, Asking, LogAction, Marks},
+    plugins::{Alike, Asking, LogAction},
 };
 use proptest::{
     collection::vec, prelude::*, sample::Index, strategy::ValueTree, test_runner::TestRunner,
@@ -73,12 +75,16 @@ fn remembering(lowered: &Lowered, packet: &Packet) -> Ruleset {
     ruleset
 }
 
-/// What is left of answers in the mark is nothing, or was brought and is believed nowhere; bits of others are as they came.
-fn left_clean(view: &View, done: &Judgement, brought: u32) -> bool {
-    let marks = Marks::new(view.config.mark_mask);
-    let answers = done.mark & marks.all();
-    let clean = done.verdict != Judged::Accept || answers == 0 || answers == brought & marks.all();
-    clean && done.mark & !marks.all() == brought & !marks.all()
+/// A packet that arrives has the mark that it came with, or that another program gave it last: all 32 bits.
+fn left_clean(done: &Judgement) -> bool {
+    done.verdict != Judged::Accept || done.mark == done.written
+}
+
+/// One that has met a packet with this mark.
+fn knowing(asking: &Arc<Asking>, mark: u32) -> Daemon {
+    let mut daemon = Daemon::new(Arc::clone(asking));
+    daemon.tag(mark);
+    daemon
 }
 
 fn has_auditor(view: &View) -> bool {
@@ -94,21 +100,26 @@ fn events(done: &Judgement) -> Vec<&String> {
     told.collect()
 }
 
-/// The same by policy: rules that allow, but for untracked ones, rules that log, and what denies.
+/// The same by policy: rules that allow, but for untracked ones and what comes after them, rules that log, and what denies.
 fn told(said: &evaluate::Judgement, packet: &Packet) -> Vec<String> {
-    let begins = packet.ct == CtState::New;
-    let of = |step: &evaluate::Step| {
-        let early = !begins || matches!(step.stage, Stage::UntrackedIn | Stage::UntrackedOut);
+    let mut begins = packet.ct == CtState::New;
+    let mut told = Vec::new();
+    for step in &said.trace {
+        let early = matches!(step.stage, Stage::UntrackedIn | Stage::UntrackedOut);
         match (&step.subject, &step.outcome) {
-            (Subject::Rule { id, .. }, Outcome::Accept) if !early => {
-                Some(LogAction::Allow.prefix(*id))
+            // From here on no flow is known to begin.
+            (Subject::Rule { .. }, Outcome::Accept) if early => begins = false,
+            (Subject::Rule { id, .. }, Outcome::Accept) if begins => {
+                told.push(LogAction::Allow.prefix(*id));
             }
-            (Subject::Rule { id, .. }, Outcome::Log { .. }) => Some(LogAction::Log.prefix(*id)),
-            (_, Outcome::Deny) => said.rule.map(|id| LogAction::Deny.prefix(id)),
-            _ => None,
+            (Subject::Rule { id, .. }, Outcome::Log { .. }) => {
+                told.push(LogAction::Log.prefix(*id));
+            }
+            (_, Outcome::Deny) => told.extend(said.rule.map(|id| LogAction::Deny.prefix(id))),
+            _ => {}
         }
-    };
-    said.trace.iter().filter_map(of).collect()
+    }
+    told
 }
 
 /// Whether any rule hands packets to a daemon.
@@ -139,13 +150,12 @@ proptest! {
         for (packet, mark, routed) in &packets {
             let silent = Packet { answers: BTreeMap::new(), ..packet.clone() };
             let remembering = remembering(&lowered, packet);
-            let others = |given: &Given| given.written.is_none();
-            for given in givens(&lowered.ruleset, *mark, routed).into_iter().filter(others) {
-                let alive = Given { daemon: Some(Arc::clone(&asking)), ..given.clone() };
+            for given in givens(&lowered.ruleset, *mark, routed) {
+                let alive = |daemon| Given { daemon: Some(daemon), ..given.clone() };
                 for (ruleset, facts, given) in [
-                    (&lowered.ruleset, packet, &alive),
+                    (&lowered.ruleset, packet, &alive(Daemon::new(Arc::clone(&asking)))),
                     (&lowered.ruleset, &silent, &given),
-                    (&remembering, packet, &alive),
+                    (&remembering, packet, &alive(knowing(&asking, *mark))),
                 ] {
                     let said = evaluator.judge(facts);
                     let done = judge_given(ruleset, facts, given)
@@ -160,7 +170,7 @@ proptest! {
                         done,
                         palisade_ruleset::text::render(ruleset)
                     );
-                    prop_assert!(left_clean(&view, &done, *mark), "{:?} of {:x}", done, mark);
+                    prop_assert!(left_clean(&done), "{:?} of {:x}", done, mark);
                     prop_assert_eq!(logged(&said), written(&done));
                     if !has_auditor(&view) {
                         prop_assert_eq!(events(&done), Vec::<&String>::new());
@@ -185,13 +195,12 @@ proptest! {
         prop_assert!(!queues(&lowered.ruleset));
         let evaluator = Evaluator::new(&view, &environment);
         for (packet, mark, routed) in &packets {
-            let others = |given: &Given| given.written.is_none();
-            for given in givens(&lowered.ruleset, *mark, routed).into_iter().filter(others) {
+            for given in givens(&lowered.ruleset, *mark, routed) {
                 let said = evaluator.judge(packet);
                 let done = judge_given(&lowered.ruleset, packet, &given)
                     .map_err(|err| TestCaseError::fail(err.to_string()))?;
                 prop_assert_eq!(said.verdict, done.verdict, "{:?} {:?}", packet, given);
-                prop_assert!(left_clean(&view, &done, *mark), "{:?} of {:x}", done, mark);
+                prop_assert_eq!(done.mark, done.written);
             }
         }
     }
@@ -269,7 +278,7 @@ fn arriving(protocol: Protocol, port: u16) -> Packet {
 fn judged(lowered: &Lowered, packet: &Packet, alive: bool, mark: u32) -> Judgement {
     let given = Given {
         mark,
-        daemon: alive.then(|| Arc::new(lowered.asking.clone())),
+        daemon: alive.then(|| Daemon::new(Arc::new(lowered.asking.clone()))),
         ..Given::default()
     };
     judge_given(&lowered.ruleset, packet, &given).expect("a ruleset of ours")
@@ -320,9 +329,11 @@ fn only_packets_that_a_rule_with_a_condition_may_match_are_asked_about() {
 fn a_mark_with_answers_that_someone_else_wrote_opens_nothing() {
     let view = dns(OnFailure::NoMatch, Action::Allow);
     let lowered = lowered(&view);
-    for mark in [u32::MAX, 0x0009_0000, 0xfff9_0001] {
-        let done = judged(&lowered, &arriving(Protocol::UDP, 53), false, mark);
-        assert_eq!(done.verdict, Judged::Drop, "{mark:x}");
+    for mark in [u32::MAX, 1, 0xfff, 0x0009_0000, 0xfff9_0001] {
+        for alive in [false, true] {
+            let done = judged(&lowered, &arriving(Protocol::UDP, 53), alive, mark);
+            assert_eq!(done.verdict, Judged::Drop, "{mark:x} {alive}");
+        }
     }
 }
 
@@ -330,7 +341,7 @@ fn a_mark_with_answers_that_someone_else_wrote_opens_nothing() {
 fn an_answer_for_an_endpoint_that_is_gone_drops() {
     let lowered = lowered(&dns(OnFailure::Match, Action::Allow));
     let given = Given {
-        daemon: Some(Arc::new(Asking::default())),
+        daemon: Some(Daemon::new(Arc::default())),
         ..Given::default()
     };
     let done = judge_given(&lowered.ruleset, &arriving(Protocol::UDP, 53), &given);
@@ -339,19 +350,31 @@ fn an_answer_for_an_endpoint_that_is_gone_drops() {
 
 #[test]
 fn more_conditions_than_bits_are_a_fault_of_the_policy() {
-    let mut view = dns(OnFailure::Deny, Action::Allow);
-    let mut config = node_config();
-    // Three bits for the stage, one for answers: two are needed.
-    config.mark_mask = 0x000f_0000;
-    view.config = Arc::new(config);
-    let faults = lowered(&view).faults;
-    let [fault] = faults.as_slice() else {
-        panic!("{faults:?}");
-    };
-    assert_eq!(fault.reason, Reason::TooManyConditions);
-    assert_eq!(fault.item, (&PolicyId::from("gnp/only")).into());
-    let denied = judged(&lowered(&view), &arriving(Protocol::TCP, 80), true, 0);
-    assert_eq!(denied.verdict, Judged::Drop, "nothing is half enforced");
+    // Twelve bits for answers; where failure denies a condition takes two.
+    for (conditions, fits) in [(6, true), (7, false)] {
+        let mut view = dns(OnFailure::Deny, Action::Allow);
+        let id = PolicyId::from("gnp/only");
+        let policy = Arc::make_mut(view.policies.get_mut(&id).expect("a policy"));
+        let first = policy.ingress[0].clone();
+        for number in 1..conditions {
+            let mut more = first.clone();
+            let condition = more.matches.plugin.as_mut().expect("a condition");
+            condition.settings = format!("{{\"number\":{number}}}");
+            policy.ingress.push(more);
+        }
+        let faults = lowered(&view).faults;
+        if fits {
+            assert_eq!(faults, vec![]);
+            continue;
+        }
+        let [fault] = faults.as_slice() else {
+            panic!("{faults:?}");
+        };
+        assert_eq!(fault.reason, Reason::TooManyConditions);
+        assert_eq!(fault.item, (&id).into());
+        let denied = judged(&lowered(&view), &arriving(Protocol::TCP, 80), true, 0);
+        assert_eq!(denied.verdict, Judged::Drop, "nothing is half enforced");
+    }
 }
 
 #[test]
@@ -391,18 +414,18 @@ fn a_view_without_conditions_has_no_heartbeat() {
 /// What could be wrong with how plugins are asked.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Fault {
-    /// Without heartbeat no bit says what failure comes to.
+    /// Without heartbeat nothing says what failure comes to.
     NothingWhereNobodyAnswers,
     /// Rules that deny or allow where there is no answer are missing.
     NoSecondBit,
-    /// A mark that was brought is believed.
+    /// A mark that no daemon made is taken for answers.
     MarksBelieved,
-    /// Answers outlive the base chain.
-    AnswersKept,
+    /// The tag outlives the base chain.
+    TagKept,
+    /// Some accept does not give the mark back.
+    AcceptedWithTag,
     /// One remembered answer is taken for all.
     HalfRemembered,
-    /// Answers for another stage are taken for ours.
-    AnyStage,
 }
 
 impl Fault {
@@ -410,33 +433,38 @@ impl Fault {
         Self::NothingWhereNobodyAnswers,
         Self::NoSecondBit,
         Self::MarksBelieved,
-        Self::AnswersKept,
+        Self::TagKept,
+        Self::AcceptedWithTag,
         Self::HalfRemembered,
-        Self::AnyStage,
     ];
 
     /// The ruleset, made wrong. `failed`: the second bits.
     fn put_into(self, ruleset: &Ruleset, failed: u32) -> Ruleset {
         let mut ruleset = ruleset.clone();
-        if self == Self::MarksBelieved {
-            let raw = ruleset.tables.get_mut(&TableName::Raw);
-            for chain in raw.into_iter().flat_map(|raw| raw.chains.values_mut()) {
-                let clears = |rule: &Rule| {
-                    matches!(rule.expressions.as_slice(), [Expression::SetMark { .. }])
-                };
-                Arc::make_mut(&mut chain.rules).retain(|rule| !clears(rule));
-            }
-            return ruleset;
-        }
         let main = ruleset.tables.get_mut(&TableName::Main).expect("a table");
         for (name, chain) in &mut main.chains {
             let role = name.as_str().split('_').next().unwrap_or_default();
             let rules = Arc::make_mut(&mut chain.rules);
             match (self, role) {
                 (Self::NothingWhereNobodyAnswers, "head" | "ask") => {
-                    rules.pop_if(|rule| {
-                        matches!(rule.expressions.as_slice(), [Expression::SetMark { .. }])
-                    });
+                    rules.pop();
+                }
+                (Self::MarksBelieved, "head") => {
+                    let (mask, value) = (1, 1);
+                    let believed = Expression::Verdict(Verdict::Return);
+                    rules.insert(0, Rule::new(vec![Expression::Mark { mask, value }, believed]));
+                }
+                (Self::TagKept, "accepted") => {
+                    rules.remove(0);
+                }
+                (Self::AcceptedWithTag, "tier" | "bucket" | "rest" | "tail") => {
+                    for rule in rules {
+                        if let Some(Expression::Verdict(then @ Verdict::Goto(_))) = rule.expressions.last_mut()
+                            && *then == Verdict::Goto(ChainName::new("accepted"))
+                        {
+                            *then = Verdict::Accept;
+                        }
+                    }
                 }
                 (Self::NoSecondBit, _) => rules.retain(|rule| {
                     let second = |e: &Expression| {
@@ -444,25 +472,10 @@ impl Fault {
                     };
                     role == "head" || role == "ask" || !rule.expressions.iter().any(second)
                 }),
-                (Self::AnswersKept, "allow" | "class") => {
-                    for rule in rules {
-                        let sets = |e: &Expression| matches!(e, Expression::SetMark { .. });
-                        rule.expressions.retain(|e| !sets(e));
-                    }
-                }
                 (Self::HalfRemembered, "ask") => {
                     for rule in rules {
                         if let Some(Expression::Verdict(then)) = rule.expressions.last_mut() {
                             *then = Verdict::Return;
-                        }
-                    }
-                }
-                (Self::AnyStage, "head") => {
-                    for rule in rules {
-                        if let Some(Expression::Mark { mask, value }) = rule.expressions.first_mut() {
-                            // Any number with the lowest of its bits.
-                            *mask &= mask.wrapping_neg();
-                            *value &= *mask;
                         }
                     }
                 }
@@ -501,24 +514,23 @@ fn the_ladder_finds_every_fault_of_asking() {
                     ..packet.clone()
                 };
                 [
-                    (&right, packet, true),
-                    (&right, &silent, false),
-                    (&remembering, packet, true),
+                    (&right, packet, Some(Daemon::new(Arc::clone(&asking)))),
+                    (&right, &silent, None),
+                    (&remembering, packet, Some(knowing(&asking, *mark))),
                 ]
                 .into_iter()
-                .any(|(lowered, facts, alive)| {
+                .any(|(lowered, facts, daemon)| {
                     let given = Given {
                         mark: *mark,
-                        daemon: alive.then(|| Arc::clone(&asking)),
+                        daemon,
                         ..Given::default()
                     };
                     let wrong = fault.put_into(&lowered.ruleset, failed);
                     let said = evaluator.judge(facts).verdict;
                     let right = judge_given(&lowered.ruleset, facts, &given);
                     assert_eq!(right.map(|done| done.verdict), Ok(said));
-                    judge_given(&wrong, facts, &given).map_or(true, |done| {
-                        done.verdict != said || !left_clean(&view, &done, *mark)
-                    })
+                    judge_given(&wrong, facts, &given)
+                        .map_or(true, |done| done.verdict != said || !left_clean(&done))
                 })
             })
         });

@@ -212,6 +212,7 @@ fn lists_that_are_judged_again_only_decide() {
                     | Expression::Limit { .. }
                     | Expression::Counter
                     | Expression::SetMark { .. }
+                    | Expression::MapMark { .. }
                     | Expression::Notrack
                     | Expression::Reject
             )

@@ -2,6 +2,7 @@
 
 mod asking;
 mod crossing;
+mod example;
 mod faults;
 mod goldens;
 mod ladder;

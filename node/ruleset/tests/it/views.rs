@@ -33,7 +33,6 @@ pub(crate) fn node_config() -> NodeConfig {
         interface_exclude: vec!["kube-ipvs0".to_owned()],
         accept_invalid: false,
         ipv6: true,
-        mark_mask: 0xffff_0000,
         log_limit: Some(LogLimit {
             rate: 10,
             seconds: 60,

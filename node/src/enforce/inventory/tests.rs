@@ -42,7 +42,6 @@ fn view() -> View {
             interface_exclude: vec![],
             accept_invalid: false,
             ipv6: true,
-            mark_mask: 0xffff_0000,
             log_limit: None,
             allow_vxlan_from_workloads: false,
             allow_ipip_from_workloads: false,

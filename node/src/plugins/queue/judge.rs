@@ -37,8 +37,6 @@ pub struct Waiting<'a> {
     pub input: Option<&'a IfName>,
     /// Where it leaves.
     pub output: Option<&'a IfName>,
-    /// Its mark.
-    pub mark: u32,
     /// From the network header on, as much as was copied.
     pub bytes: &'a [u8],
     /// Milliseconds since 1970, UTC.
@@ -69,8 +67,8 @@ struct Seat {
 /// What came of asking.
 #[derive(Debug)]
 pub struct Judged {
-    /// The mark to repeat with.
-    pub mark: u32,
+    /// In the order of the questions.
+    pub answers: Vec<Answer>,
     /// Whether every condition has an answer.
     pub complete: bool,
 }
@@ -140,10 +138,7 @@ impl Judge {
             complete &= answer != Answer::Failed;
             answers.push(answer);
         }
-        Judged {
-            mark: questions.answered(waiting.mark, answers),
-            complete,
-        }
+        Judged { answers, complete }
     }
 
     /// Who answers each question.

@@ -3,7 +3,10 @@
 //! The heartbeat is given by the thread that answers and by no other, so that a hang, a stop and a kill end it alike;
 //! then the ruleset no longer queues. What waits in the kernel meanwhile waits for the answer, and nothing is let through.
 
-use super::judge::{Judge, Waiting};
+use super::{
+    judge::{Judge, Waiting},
+    tags::{Found, Tags},
+};
 use crate::{
     clock::time_ms,
     enforce::gate::Gate,
@@ -89,6 +92,7 @@ struct Desk {
     judge: Judge,
     names: Names,
     volatile: Volatile,
+    tags: Tags,
     heart: Heart,
 }
 
@@ -151,6 +155,7 @@ impl Worker {
             judge: Judge::default(),
             names: Names::open()?,
             volatile: self.volatile.clone(),
+            tags: Tags::default(),
             heart: Heart {
                 next: Instant::now(),
                 answers: false,
@@ -160,6 +165,8 @@ impl Worker {
             open: BTreeMap::new(),
             retry: None,
         };
+        // Those of a daemon before this one.
+        self.forget_tags(&mut desk);
         let mut known: Option<Arc<Asking>> = None;
         let mut next_look = Instant::now() + LOOK_EVERY;
         self.loaded.mark_changed();
@@ -184,7 +191,7 @@ impl Worker {
             desk.heart.answers(answers && !stopping, Instant::now());
             self.beat_if_due(&mut desk);
             if stopping {
-                self.beat(&mut desk.volatile, Duration::from_millis(1));
+                self.beat(&mut desk, Duration::from_millis(1));
             }
             let look = next_look <= Instant::now();
             if look {
@@ -221,18 +228,56 @@ impl Worker {
 
     fn beat_if_due(&self, desk: &mut Desk) {
         if desk.heart.due(Instant::now()) {
-            self.beat(&mut desk.volatile, HEARTBEAT);
+            self.beat(desk, HEARTBEAT);
         }
     }
 
-    fn beat(&self, volatile: &mut Volatile, lifetime: Duration) {
-        match volatile.beat(lifetime) {
-            Ok(()) => {}
+    /// Tags are given anew with each beat: whoever makes the table anew has neither.
+    fn beat(&self, desk: &mut Desk, lifetime: Duration) {
+        let now = Instant::now();
+        match desk.volatile.beat(lifetime, &desk.tags.in_use(now)) {
+            Ok(()) => desk.tags.renewed(now),
             Err(PutError::Absent) => tracing::debug!("no rule asks plugins"),
             Err(err) => {
                 tracing::warn!(%err, "no heartbeat; the ruleset applies failure policies");
+                if matches!(err, PutError::Taken) {
+                    self.forget_tags(desk);
+                }
             }
         }
+    }
+
+    fn forget_tags(&self, desk: &mut Desk) {
+        desk.tags.clear();
+        match desk.volatile.forget_tags() {
+            Ok(()) | Err(PutError::Absent) => {}
+            Err(err) => tracing::warn!(%err, "tags of a daemon before are not forgotten"),
+        }
+    }
+
+    /// The tag for a packet that was queued with this mark; the kernel knows it. Absent: it cannot be told.
+    fn tag(&self, desk: &mut Desk, queued: u32) -> Option<u32> {
+        /// Another one may stand for another mark.
+        const TRIES: usize = 3;
+        for _ in 0..TRIES {
+            let now = Instant::now();
+            let tag = match desk.tags.of(queued, now) {
+                Found::Known(tag) => return Some(tag),
+                Found::New(tag) => tag,
+            };
+            match desk.volatile.tag(tag) {
+                Ok(()) => {
+                    desk.tags.told(&tag, now);
+                    return Some(tag.tag);
+                }
+                Err(PutError::Taken) => self.forget_tags(desk),
+                Err(err) => {
+                    tracing::warn!(%err, "a packet with answers has no mark to carry them; it is dropped");
+                    return None;
+                }
+            }
+        }
+        None
     }
 
     /// Answers some of what waits; whether there may be more.
@@ -250,18 +295,9 @@ impl Worker {
             };
             let inventory = self.inventory.now();
             let number = queue.number();
-            let Desk { judge, names, .. } = desk;
             let mut verdicts = Vec::new();
             let count = queue.receive(|queued| {
-                let verdict = self.answer(
-                    &queued,
-                    number,
-                    asking,
-                    judge,
-                    names,
-                    &inventory,
-                    &mut remember,
-                );
+                let verdict = self.answer(&queued, number, asking, desk, &inventory, &mut remember);
                 verdicts.push((queued.id, verdict));
             })?;
             // Within this call the packets go on through the ruleset that the gate keeps.
@@ -279,22 +315,17 @@ impl Worker {
         Ok(more)
     }
 
-    #[expect(
-        clippy::too_many_arguments,
-        reason = "one packet, and all that its answer takes"
-    )]
     fn answer(
         &self,
         queued: &Queued<'_>,
         number: u16,
         asking: &Asking,
-        judge: &mut Judge,
-        names: &mut Names,
+        desk: &mut Desk,
         inventory: &inventory::Inventory,
         remember: &mut Vec<Remembered>,
     ) -> Verdict {
-        let input = queued.input.and_then(|index| names.get(index));
-        let output = queued.output.and_then(|index| names.get(index));
+        let input = queued.input.and_then(|index| desk.names.get(index));
+        let output = queued.output.and_then(|index| desk.names.get(index));
         let found = asking.questions(number, input.as_ref(), output.as_ref());
         let Some((_, questions)) = found else {
             // The ruleset that queued it asked; the one in force does not.
@@ -306,17 +337,22 @@ impl Worker {
             family: queued.family,
             input: input.as_ref(),
             output: output.as_ref(),
-            mark: queued.mark,
             bytes: queued.payload,
             time_ms: time_ms(),
         };
+        let judge = &mut desk.judge;
         let judged = judge.judge(questions, &waiting, inventory, &self.bus, remember);
+        let Some(tag) = self.tag(desk, queued.mark) else {
+            self.metrics.plugins.packet("untagged");
+            return Verdict::Drop;
+        };
         self.metrics.plugins.packet(if judged.complete {
             "answered"
         } else {
             "failed"
         });
-        Verdict::Repeat { mark: judged.mark }
+        let mark = questions.answered(tag, judged.answers);
+        Verdict::Repeat { mark }
     }
 
     fn remember(&self, volatile: &mut Volatile, answers: &mut Vec<Remembered>) {

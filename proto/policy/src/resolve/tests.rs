@@ -20,7 +20,6 @@ const CONFIG: fn() -> NodeConfig = || NodeConfig {
     interface_exclude: vec!["kube-ipvs0".into(), "/^virbr[0-9]+$/".into()],
     accept_invalid: false,
     ipv6: true,
-    mark_mask: 0xffff_0000,
     log_limit: None,
     allow_vxlan_from_workloads: false,
     allow_ipip_from_workloads: false,

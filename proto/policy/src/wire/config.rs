@@ -12,6 +12,9 @@ use crate::{
 };
 use palisade_proto::v1;
 
+/// What nodes are told that kept bits of the packet mark for themselves.
+const MARK_MASK: u32 = 0xffff_0000;
+
 pub(super) fn encode(config: &NodeConfig) -> v1::NodeConfig {
     let deny = match config.deny_action {
         DenyAction::Drop => v1::DenyAction::Drop,
@@ -46,7 +49,7 @@ pub(super) fn encode(config: &NodeConfig) -> v1::NodeConfig {
         interface_exclude: config.interface_exclude.clone(),
         accept_invalid: config.accept_invalid,
         ipv6: config.ipv6,
-        mark_mask: config.mark_mask,
+        mark_mask: MARK_MASK,
         log_rate: log.map_or(0, |limit| limit.rate),
         log_rate_seconds: log.map_or(0, |limit| limit.seconds),
         log_burst: log.map_or(0, |limit| limit.burst),
@@ -74,9 +77,6 @@ pub(super) fn decode(message: v1::NodeConfig) -> Field<NodeConfig> {
             return fault("endpoint_to_host_action", FieldReason::Unknown(action));
         }
     };
-    if message.mark_mask.count_ones() < 5 {
-        return fault("mark_mask", FieldReason::MarkMask);
-    }
     let log_limit = decode_limit(&message)?;
     Ok(NodeConfig {
         failsafe_inbound: failsafes("failsafe_inbound", message.failsafe_inbound)?,
@@ -99,7 +99,6 @@ pub(super) fn decode(message: v1::NodeConfig) -> Field<NodeConfig> {
         })?,
         accept_invalid: message.accept_invalid,
         ipv6: message.ipv6,
-        mark_mask: message.mark_mask,
         log_limit,
         allow_vxlan_from_workloads: message.allow_vxlan_from_workloads,
         allow_ipip_from_workloads: message.allow_ipip_from_workloads,

@@ -262,7 +262,6 @@ pub(crate) fn config() -> impl Strategy<Value = NodeConfig> {
                 interface_exclude: vec!["kube-ipvs0".to_owned(), "/^veth/".to_owned()],
                 accept_invalid: some,
                 ipv6: true,
-                mark_mask: 0xffff_0000,
                 log_limit: some.then_some(LogLimit {
                     rate: 10,
                     seconds: 60,

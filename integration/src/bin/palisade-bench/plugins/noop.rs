@@ -43,7 +43,7 @@ impl Noop {
             Ok((queues, Volatile::new(Writer::open()?)))
         });
         let (mut queues, mut volatile) = opened.context("take the place of the daemon")?;
-        volatile.beat(BEAT)?;
+        volatile.beat(BEAT, &[])?;
         let (stop, accepted) = (Arc::new(AtomicBool::new(false)), Arc::default());
         let (told, counts) = (Arc::clone(&stop), Arc::clone(&accepted));
         let thread = std::thread::spawn(move || {
@@ -85,7 +85,7 @@ fn accept(
     let mut next_beat = Instant::now() + BEAT_EVERY;
     while !stop.load(Ordering::Relaxed) {
         if next_beat <= Instant::now() {
-            volatile.beat(BEAT)?;
+            volatile.beat(BEAT, &[])?;
             next_beat = Instant::now() + BEAT_EVERY;
         }
         for queue in queues.iter_mut() {

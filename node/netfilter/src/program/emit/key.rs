@@ -1,5 +1,6 @@
 //! What lookups and tests load.
 
+use super::and;
 use crate::{
     kernel::load,
     program::{Instruction, Slot},
@@ -48,6 +49,12 @@ pub(super) fn load_key(key: Key, program: &mut Vec<Instruction>) {
                 port(End::Source, 2 * next + 1),
                 port(End::Destination, 2 * next + 2),
             ]);
+        }
+        Key::Mark { mask } => {
+            program.push(meta(load::META_MARK, 0));
+            if mask != u32::MAX {
+                program.push(and(mask));
+            }
         }
     }
 }

@@ -12,6 +12,21 @@ pub(super) fn key(loads: &[Instruction]) -> Option<Key> {
         _ => None,
     };
     Some(match loads {
+        [
+            Meta {
+                key: load::META_MARK,
+                ..
+            },
+        ] => Key::Mark { mask: u32::MAX },
+        [
+            Meta {
+                key: load::META_MARK,
+                ..
+            },
+            Instruction::Bitwise { mask, .. },
+        ] => Key::Mark {
+            mask: u32::from_ne_bytes(mask.as_slice().try_into().ok()?),
+        },
         [load] => match (of_meta(load), address_end(load)) {
             (Some(load::META_NFPROTO), _) => Key::Family,
             (Some(load::META_L4PROTO), _) => Key::Protocol,

@@ -1,14 +1,14 @@
 //! Plugins on every way: a daemon answers by the last byte of a packet, hangs, or is gone.
 
 use super::{
-    HOST, HOST6, Network, OUTSIDE, OUTSIDE6, WORKLOAD, has_raw,
+    HOST, HOST6, Network, OUTSIDE, OUTSIDE6, WORKLOAD,
     network::Datagram,
     on_a_host,
     view::{Open, asking_rule, endpoint, enforce, enforce_asking, nothing, with_auditor},
 };
 use crate::namespace::{listing, nft};
 use palisade_netfilter::{
-    Volatile, Writer,
+    PutError, Remembered, Tag, Volatile, Writer,
     nflog::{Log, Logged},
     queue::{Queue, QueueConfig, Verdict},
 };
@@ -19,11 +19,15 @@ use palisade_policy::{
     },
     ids::{IfName, RuleId},
     plugin::{Answer, OnFailure},
-    rule::Family,
+    rule::{Family, Protocol},
     rule_id,
 };
-use palisade_ruleset::plugins::{AUDIT_GROUP, Asking, LogAction};
+use palisade_ruleset::{
+    interpret,
+    plugins::{AUDIT_GROUP, Alike, Asking, LogAction},
+};
 use std::{
+    net::UdpSocket,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -34,14 +38,14 @@ use std::{
 };
 
 /// While it lives, a daemon beats and answers.
-struct Daemon {
+pub(super) struct Daemon {
     stop: Option<Sender<()>>,
     done: Option<JoinHandle<Vec<Queue>>>,
     asked: Arc<AtomicUsize>,
 }
 
 impl Daemon {
-    fn start(asking: &Asking) -> Self {
+    pub(super) fn start(asking: &Asking) -> Self {
         let asking = asking.clone();
         let (stop, stopped) = channel();
         let (ready, is_ready) = channel();
@@ -88,10 +92,11 @@ fn answer(
     let mut queues: Vec<Queue> = asking.queues().into_iter().map(open).collect();
     assert!(!queues.is_empty());
     let mut volatile = Volatile::new(Writer::open().expect("a socket"));
+    let mut tags = interpret::Daemon::new(Arc::new(asking.clone()));
     let mut beat: Option<Instant> = None;
     while stopped.try_recv() == Err(TryRecvError::Empty) {
         if beat.is_none_or(|last| last.elapsed() > Duration::from_millis(200)) {
-            volatile.beat(Duration::from_secs(1)).expect("alive");
+            volatile.beat(Duration::from_secs(1), &[]).expect("alive");
             beat = Some(Instant::now());
             let _ = ready.send(());
         }
@@ -110,8 +115,13 @@ fn answer(
                         Some(b'n') => Answer::NoMatch,
                         _ => Answer::Failed,
                     };
+                    let known = tags.tags.len();
+                    let tag = tags.tag(packet.mark);
+                    if tags.tags.len() > known {
+                        volatile.tag(kept(tag, packet.mark)).expect("a tag");
+                    }
                     let answers = questions.iter().map(|_| said);
-                    let mark = questions.answered(packet.mark, answers);
+                    let mark = questions.answered(tag, answers);
                     verdicts.push((packet.id, Verdict::Repeat { mark }));
                     count.fetch_add(1, Ordering::Relaxed);
                 })
@@ -120,6 +130,15 @@ fn answer(
         }
     }
     queues
+}
+
+fn kept(tag: u32, mark: u32) -> Tag {
+    Tag {
+        tag,
+        mark,
+        kept: true,
+        lifetime: Duration::from_secs(60),
+    }
 }
 
 /// Until one of them is readable, or shortly.
@@ -145,21 +164,24 @@ fn name_of(index: u32) -> IfName {
     IfName::from(name.to_str().expect("a name"))
 }
 
-/// Others mark packets before us, and drop behind us what does not have their mark and nothing else.
-fn marked_by_others() {
+/// Others give packets this mark before us, and drop behind us what does not have it and nothing else.
+fn marked_by_others(mark: u32) {
     nft(&["add", "table", "inet", "others"]);
+    nft(&["flush", "table", "inet", "others"]);
     for (hook, kind) in [("prerouting", "filter"), ("output", "route")] {
         nft(&[&format!(
             "add chain inet others {hook} {{ type {kind} hook {hook} priority -310; }}"
         )]);
-        nft(&[&format!("add rule inet others {hook} meta mark set 0x123")]);
+        nft(&[&format!(
+            "add rule inet others {hook} meta mark set {mark:#x}"
+        )]);
     }
     for hook in ["input", "forward", "postrouting"] {
         nft(&[&format!(
             "add chain inet others {hook}_behind {{ type filter hook {hook} priority 10; }}"
         )]);
         nft(&[&format!(
-            "add rule inet others {hook}_behind udp dport 53 meta mark != 0x123 drop"
+            "add rule inet others {hook}_behind udp dport 53 meta mark != {mark:#x} drop"
         )]);
     }
 }
@@ -171,7 +193,7 @@ fn asks(on_failure: OnFailure) -> Open {
 #[test]
 fn a_daemon_answers_on_every_way_and_marks_of_others_stay() {
     on_a_host(|kernel, network| {
-        marked_by_others();
+        marked_by_others(0x123);
         let mut view = nothing();
         let fails = OnFailure::NoMatch;
         let lists = [
@@ -186,7 +208,6 @@ fn a_daemon_answers_on_every_way_and_marks_of_others_stay() {
         ];
         endpoint(&mut view, "cali1", &[WORKLOAD], &lists);
         let (ruleset, asking) = enforce_asking(kernel, &view);
-        assert!(has_raw(&ruleset));
         let daemon = Daemon::start(&asking);
         for (byte, passes) in [(b'y', true), (b'n', false), (b'f', false)] {
             let of = |from, to| Datagram::new(from, to, 53).saying(byte);
@@ -200,9 +221,22 @@ fn a_daemon_answers_on_every_way_and_marks_of_others_stay() {
         }
         // Two questions about what goes through, unless the first says no.
         assert_eq!(daemon.asked(), 3 * 7 + 1);
+        // Whatever looks like answers is somebody's mark: it is asked about all the same, and arrives whole.
+        for mark in [0, 1, 0xfff, 0xffff_f000, u32::MAX] {
+            marked_by_others(mark);
+            for (byte, passes) in [(b'y', true), (b'n', false)] {
+                network.inbound(Datagram::new(OUTSIDE, HOST, 53).saying(byte), passes);
+                network.outbound(Datagram::new(HOST6, OUTSIDE6, 53).saying(byte), passes);
+            }
+        }
+        assert_eq!(daemon.asked(), 3 * 7 + 1 + 5 * 4);
         network.inbound(Datagram::new(OUTSIDE, HOST, 54).saying(b'y'), false);
         network.inbound(Datagram::new(OUTSIDE, HOST, 7), true);
-        assert_eq!(daemon.asked(), 3 * 7 + 1, "others are not asked about");
+        assert_eq!(
+            daemon.asked(),
+            3 * 7 + 1 + 5 * 4,
+            "others are not asked about"
+        );
         let actual = kernel.read().expect("read");
         assert!(
             palisade_ruleset::diff(&actual, &ruleset).is_empty(),
@@ -246,6 +280,101 @@ fn every_failure_policy_holds_with_a_daemon_that_fails_hangs_or_is_gone() {
             every_way(network, b'n', passes);
             // What is not asked about is as ever.
             network.inbound(Datagram::new(OUTSIDE, HOST, 7), true);
+        }
+    });
+}
+
+#[test]
+fn what_is_remembered_holds_for_a_mark_with_a_tag_without_asking() {
+    on_a_host(|kernel, network| {
+        let mark = 0xdead_beef;
+        marked_by_others(mark);
+        let mut view = nothing();
+        let lists = [(Normal, Ingress, asks(OnFailure::NoMatch))];
+        endpoint(&mut view, "eth0", &[], &lists);
+        let (_, asking) = enforce_asking(kernel, &view);
+        let mut volatile = Volatile::new(kernel.writer());
+        let ip = |text: &str| text.parse().expect("an address");
+        let ways = [(Family::V4, OUTSIDE, HOST), (Family::V6, OUTSIDE6, HOST6)];
+        for (family, from, to) in ways {
+            let question = asking.all().next().expect("a question");
+            let answer = Remembered {
+                set: question.remembered(family, Alike::Flow, true),
+                source: ip(from),
+                destination: ip(to),
+                protocol: Protocol::UDP,
+                source_port: None,
+                port: 53,
+                lifetime: Duration::from_secs(60),
+            };
+            volatile.remember(&[answer]).expect("remembered");
+        }
+        let every = |passes| {
+            for (_, from, to) in ways {
+                network.inbound(Datagram::new(from, to, 53), passes);
+            }
+        };
+        // Without a tag there is nobody to ask.
+        every(false);
+        volatile.tag(kept(0x1234_5000, mark)).expect("a tag");
+        every(true);
+        volatile.forget_tags().expect("forgotten");
+        every(false);
+        let taken = volatile.tag(kept(0x1234_5000, mark ^ 1));
+        assert!(matches!(taken, Err(PutError::Taken)), "{taken:?}");
+    });
+}
+
+/// Two packets of one flow wait for answers, and the reply to the first comes before the second is answered. The flow is
+/// established then; the packet stays new, and is judged by the rules that ask: they give it its mark back.
+#[test]
+fn a_packet_whose_flow_was_established_while_it_waited_gets_its_mark_back() {
+    on_a_host(|kernel, network| {
+        let mark = 0xdead_beef;
+        marked_by_others(mark);
+        let mut view = nothing();
+        let lists = [
+            (Normal, Ingress, asks(OnFailure::NoMatch)),
+            (Normal, Egress, Open::Nothing),
+        ];
+        endpoint(&mut view, "eth0", &[], &lists);
+        let (_, asking) = enforce_asking(kernel, &view);
+        let mut volatile = Volatile::new(kernel.writer());
+        volatile.beat(Duration::from_secs(60), &[]).expect("alive");
+        let tag = 0x1234_5000;
+        let number = asking.queues().into_iter().next().expect("a queue");
+        let mut queue = Queue::open(number, &QueueConfig::default()).expect("bound");
+        let server = UdpSocket::bind((HOST, 53)).expect("bound");
+        let patience = Some(Duration::from_secs(3));
+        server.set_read_timeout(patience).expect("a time-out");
+        let client = network.outside.there(|| {
+            let socket = UdpSocket::bind((OUTSIDE, 0)).expect("bound");
+            socket.connect((HOST, 53)).expect("connected");
+            for byte in [b"1", b"2"] {
+                socket.send(byte).expect("sent");
+            }
+            socket
+        });
+        let mut waiting = Vec::new();
+        let deadline = Instant::now() + Duration::from_secs(5);
+        while waiting.len() < 2 {
+            assert!(Instant::now() < deadline, "two packets wait");
+            queue
+                .receive(|packet| waiting.push((packet.id, packet.mark)))
+                .expect("received");
+        }
+        volatile.tag(kept(tag, mark)).expect("a tag");
+        let mut byte = [0];
+        for (id, queued) in waiting {
+            assert_eq!(queued, mark);
+            let mark = tag | 1;
+            queue
+                .verdicts(&[(id, Verdict::Repeat { mark })])
+                .expect("sent");
+            // Dropped behind us if it kept its tag.
+            let (_, from) = server.recv_from(&mut byte).expect("arrived");
+            server.send_to(b"r", from).expect("a reply");
+            client.recv(&mut byte).expect("the reply");
         }
     });
 }

@@ -3,9 +3,10 @@
 
 use super::{
     HOST, HOST6, Network, OUTSIDE, OUTSIDE6, WORKLOAD,
+    asking::Daemon,
     network::Datagram,
     on_a_host,
-    view::{Listed, Open, endpoint, enforce, nothing},
+    view::{Listed, Open, endpoint, enforce_asking, nothing},
 };
 use crate::namespace::nft;
 use palisade_netfilter::Netfilter;
@@ -14,6 +15,7 @@ use palisade_policy::{
         Direction::{Egress, Ingress},
         PolicyList::{Forward, Normal, PreDnat, Untracked},
     },
+    plugin::OnFailure,
     view::View,
 };
 use std::sync::Arc;
@@ -131,7 +133,8 @@ fn beside(
     on_a_host(move |kernel: &mut Netfilter, network| {
         add(writer);
         watch(writer);
-        enforce(kernel, &view());
+        let (_, asking) = enforce_asking(kernel, &view());
+        let _daemon = (!asking.is_empty()).then(|| Daemon::start(&asking));
         test(network);
         nft(&["delete", "table", "inet", "writer"]);
         add(writer);
@@ -317,4 +320,43 @@ fn every_way_is_judged_beside_policy_routing() {
 #[test]
 fn every_way_is_judged_whatever_is_written_between_all_stages() {
     judged_on_every_way(EVERYWHERE);
+}
+
+/// Plugins are asked on every way beside early lists, whatever is written where, before us or after.
+#[test]
+fn what_plugins_say_decides_beside_every_writer() {
+    for writer in [MESH, SIDECAR, RESTORE, CLEAR, EVERYWHERE] {
+        let view = || {
+            let mut view = nothing();
+            let asks = || Open::Asking(53, OnFailure::NoMatch);
+            let lists = [
+                (Untracked, Ingress, Open::To(&[3000])),
+                (Untracked, Egress, Open::To(&[3000])),
+                (PreDnat, Ingress, Open::To(&[5000])),
+                (Normal, Ingress, asks()),
+                (Normal, Egress, asks()),
+                (Forward, Ingress, asks()),
+                (Forward, Egress, asks()),
+            ];
+            endpoint(&mut view, "eth0", &[], &lists);
+            let lists = [(Normal, Ingress, asks()), (Normal, Egress, asks())];
+            endpoint(&mut view, "cali1", &[WORKLOAD], &lists);
+            view
+        };
+        beside(writer, view, |network| {
+            inbound(network, 3000, true);
+            inbound(network, 5000, true);
+            inbound(network, 5001, false);
+            outbound(network, 3001, false);
+            for (byte, passes) in [(b'y', true), (b'n', false), (b'f', false)] {
+                let of = |from, to| Datagram::new(from, to, 53).saying(byte);
+                network.inbound(of(OUTSIDE, HOST), passes);
+                network.inbound(of(OUTSIDE6, HOST6), passes);
+                network.outbound(of(HOST, OUTSIDE), passes);
+                network.outbound(of(HOST6, OUTSIDE6), passes);
+                network.workload_in(of(OUTSIDE, WORKLOAD), passes);
+                network.workload_out(of(WORKLOAD, OUTSIDE), passes);
+            }
+        });
+    }
 }

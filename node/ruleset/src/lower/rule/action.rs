@@ -9,15 +9,10 @@ use crate::{
 use palisade_policy::{config::LogLimit, ids::RuleId, rule::Action};
 
 /// What an allow rule does.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub(in crate::lower) enum Allow {
-    /// Ends the stage.
-    Accept,
-    /// And clears what answers of plugins said here.
-    Forget {
-        /// Where they say it.
-        bits: u32,
-    },
+    /// Ends the stage, so.
+    Accept(Verdict),
     /// And keeps the packet out of connection tracking.
     Untrack,
 }
@@ -38,15 +33,10 @@ impl Context<'_> {
 
     /// A chain of its own where an allow is more than a verdict, so that it can be the element of a map.
     fn allowed(&mut self, id: RuleId) -> Verdict {
-        let accept = Expression::Verdict(Verdict::Accept);
-        let expressions = match self.allow {
-            Allow::Accept if !self.audits => return Verdict::Accept,
-            Allow::Accept => vec![accept],
-            Allow::Forget { bits } => {
-                let (mask, value) = (bits, 0);
-                vec![Expression::SetMark { mask, value }, accept]
-            }
-            Allow::Untrack => vec![Expression::Notrack, accept],
+        let expressions = match &self.allow {
+            Allow::Accept(verdict) if !self.audits => return verdict.clone(),
+            Allow::Accept(verdict) => vec![Expression::Verdict(verdict.clone())],
+            Allow::Untrack => vec![Expression::Notrack, Expression::Verdict(Verdict::Accept)],
         };
         // Without connection tracking every packet of a flow comes here, and none is known to begin it.
         let begins = self.audits && self.allow != Allow::Untrack;

@@ -114,7 +114,7 @@ impl<'a> Maker<'a> {
                 part: Table::default(),
                 used: BTreeMap::new(),
                 rejects: terms.rejects,
-                allow: terms.allow,
+                allow: terms.allow.clone(),
                 again: terms.again,
                 questions: terms.questions.clone(),
                 audits: terms.audits,

@@ -42,15 +42,20 @@ pub(crate) fn config() -> impl Strategy<Value = NodeConfig> {
         prop::bool::weighted(0.5),
         (any::<bool>(), any::<bool>()),
         select(vec![&["cali"][..], &["cali"], &["cali", "eth3"], &[]]),
-        (
-            select(vec![0xffff_0000, 0x0000_f3f0]),
-            prop::bool::weighted(0.8),
-        ),
+        prop::bool::weighted(0.8),
     )
         .prop_map(
-            |(failsafes, exempt, flags, to_host, limited, tunnels, prefixes, rest)| {
+            |(
+                failsafes,
+                exempt,
+                flags,
+                to_host,
+                limited,
+                tunnels,
+                prefixes,
+                allow_source_prefixes,
+            )| {
                 let (failsafe_inbound, failsafe_outbound) = failsafes;
-                let (mark_mask, allow_source_prefixes) = rest;
                 let (reject, accept_invalid, ipv6) = flags;
                 NodeConfig {
                     failsafe_inbound,
@@ -71,7 +76,6 @@ pub(crate) fn config() -> impl Strategy<Value = NodeConfig> {
                     interface_exclude: vec!["kube-ipvs0".to_owned()],
                     accept_invalid,
                     ipv6,
-                    mark_mask,
                     log_limit: limited.then_some(LogLimit {
                         rate: 10,
                         seconds: 60,
