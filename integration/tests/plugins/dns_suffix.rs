@@ -116,3 +116,57 @@ fn an_answer_is_remembered_for_its_flow() {
         "repetitions are not asked about"
     );
 }
+
+/// Every packet comes with a mark of its own, of 200: more than have tags that are kept. Behind us it must have that mark.
+const MARKS: &str = "
+table inet others {
+    set given { type mark . inet_service; flags dynamic; }
+    counter arrived { }
+    counter changed { }
+    chain before {
+        type filter hook prerouting priority -150;
+        udp dport 53 meta mark set numgen inc mod 200 offset 0xdeadbe00
+        udp dport 53 add @given { meta mark . udp sport }
+    }
+    chain behind {
+        type filter hook input priority 10;
+        udp dport 53 counter name arrived
+        udp dport 53 meta mark . udp sport != @given counter name changed
+    }
+}
+";
+
+#[test]
+fn marks_of_others_arrive_whole_and_answers_are_remembered_for_them() {
+    let Some(pair) = pair("dns-suffix beside marks", &["dns-suffix"]) else {
+        return;
+    };
+    pair.apply(&(policy(600) + &host_endpoint("generation", "0")))
+        .expect("a policy that asks");
+    let host = pair.sandbox.station("host0").expect("host0").namespace();
+    host.nft(MARKS).expect("a program that marks packets");
+    let asked = [ALLOWED, DENIED];
+    Line::inwards(&pair, &asked).settles(&pair, "asked", &[ALLOWED], PATIENCE);
+    for _ in 0..40 {
+        let line = Line::inwards(&pair, &asked);
+        // The second time most of it is remembered, if the mark has a tag that is kept.
+        for _ in 0..2 {
+            let through = line.ask();
+            let right = through.len() == 2 && through.iter().all(|(asked, _)| *asked == ALLOWED);
+            assert!(right, "{through:?}\n{}", pair.deployment.logs());
+        }
+    }
+    let counted = |name: &str| {
+        let listed = host.nft(&format!("list counter inet others {name}"));
+        let listed = listed.expect("a counter");
+        let mut words = listed
+            .split_whitespace()
+            .skip_while(|word| *word != "packets");
+        words.nth(1).and_then(|number| number.parse::<u64>().ok())
+    };
+    assert!(counted("arrived") >= Some(160));
+    assert_eq!(counted("changed"), Some(0));
+    let untagged = "palisade_node_queued_packets_total{outcome=\"untagged\"}";
+    let figures = pair.deployment.figures("host0").expect("figures");
+    assert!(figures.get(untagged) < 1.0);
+}
