@@ -79,6 +79,44 @@ fn a_node_killed_during_changes_keeps_enforcing_and_converges_when_restarted() {
 }
 
 #[test]
+fn an_apply_that_waits_names_a_node_that_is_gone_and_does_not_end_well() {
+    let Some(mut pair) = protected_pair("node gone") else {
+        return;
+    };
+    let wait = |pair: &Pair, order: u32| {
+        let documents = allow("waits", order, "TCP", &[8055]);
+        let palisadectl = pair.deployment.palisadectl();
+        palisadectl
+            .run(&["apply", "-f", "-", "--wait=2s"], &documents)
+            .expect("palisadectl")
+    };
+    pair.deployment
+        .node("host0")
+        .and_then(|node| node.kill())
+        .expect("a kill");
+    // The first finds it just gone, the second long gone, and nothing to change.
+    for _ in 0..2 {
+        let waited = wait(&pair, 10);
+        assert_eq!(waited.code, Some(4), "{}{}", waited.stdout, waited.stderr);
+        let told = "not connected: `host0`";
+        assert!(waited.stderr.contains(told), "{}", waited.stderr);
+    }
+    pair.expect(Protocol::TCP, 8055, false);
+    pair.deployment.start_node("host0").expect("a restart");
+    pair.apply(&allow("waits", 10, "TCP", &[8055]))
+        .expect("it is back");
+    pair.expect(Protocol::TCP, 8055, true);
+
+    // What leaves its view as it was asks nothing of it.
+    pair.deployment
+        .node("host0")
+        .and_then(|node| node.kill())
+        .expect("a kill");
+    let elsewhere = allow("elsewhere", 10, "TCP", &[1]).replace("role == 'app'", "role == 'none'");
+    pair.apply(&elsewhere).expect("nobody is concerned");
+}
+
+#[test]
 fn a_killed_control_plane_changes_nothing_on_the_node_and_keeps_what_it_acknowledged() {
     let Some(mut pair) = protected_pair("control plane killed") else {
         return;

@@ -98,7 +98,8 @@ pub(crate) struct Write {
     /// Check everything on the server, change nothing.
     #[arg(long)]
     pub(crate) dry_run: bool,
-    /// Wait until every connected node enforces it, 30 s unless given; exit 4 when time runs out.
+    /// Wait until every node enforces it, 30 s unless given; exit 4 when time runs out. A node that is not connected is
+    /// waited for, too, unless the change leaves its view as it was.
     #[arg(long, value_name = "TIME", num_args = 0..=1, require_equals = true, default_missing_value = "30s", value_parser = duration)]
     pub(crate) wait: Option<Duration>,
 }
@@ -177,7 +178,8 @@ pub(crate) struct Delete {
     /// Check on the server, change nothing.
     #[arg(long)]
     pub(crate) dry_run: bool,
-    /// Wait until every connected node enforces it, 30 s unless given; exit 4 when time runs out.
+    /// Wait until every node enforces it, 30 s unless given; exit 4 when time runs out. A node that is not connected is
+    /// waited for, too, unless the change leaves its view as it was.
     #[arg(long, value_name = "TIME", num_args = 0..=1, require_equals = true, default_missing_value = "30s", value_parser = duration)]
     pub(crate) wait: Option<Duration>,
 }

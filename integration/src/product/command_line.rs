@@ -87,7 +87,7 @@ impl Palisadectl {
         })
     }
 
-    /// Applies documents and waits until every connected node enforces them.
+    /// Applies documents and waits until every node enforces them.
     ///
     /// # Errors
     ///

@@ -4,8 +4,9 @@ use crate::{client::Client, failure::Failure, status};
 use palisade_proto::v1::{Condition, NodeStatus, WatchNodesRequest, WatchNodesResponse};
 use std::time::Duration;
 
-/// Ends when the compiler is past the revision, and what every connected node should enforce is what it enforces.
-/// A node whose machine failed tries again by itself, and is waited for.
+/// Ends when the compiler is past the revision, and what every node should enforce is what it enforces, as it said last.
+/// A node whose machine failed tries again by itself, and is waited for. So is one that is not connected and did not say
+/// that it enforces its view: its rules may be older, and nobody else can tell.
 ///
 /// # Errors
 ///
@@ -74,49 +75,74 @@ fn judge(answer: &WatchNodesResponse, revision: u64) -> Progress {
         let reason = format!("the compiler is at revision {}", answer.compiled);
         return Progress::Behind(Behind::because(reason));
     }
-    let connected: Vec<&NodeStatus> = answer.nodes.iter().filter(|n| n.connected).collect();
-    let degraded: Vec<_> = connected
-        .iter()
-        .filter_map(|n| {
-            let degraded = n.conditions.iter().find(|c| c.r#type == "Degraded")?;
-            Some((n, degraded))
-        })
-        .collect();
+    let connected = answer.nodes.iter().filter(|n| n.connected);
+    let degraded = |conditions: &[Condition]| {
+        let mut found = conditions.iter().filter(|c| c.r#type == "Degraded");
+        found.next().cloned()
+    };
     let is_fault = |condition: &Condition| condition.reason == status::MACHINE_FAULT;
-    if let Some((node, condition)) = degraded.iter().find(|(_, c)| !is_fault(c)) {
-        return Progress::Refused(format!(
-            "node `{}` is degraded: {}",
-            node.name, condition.message
-        ));
+    let mut faulty = None;
+    for node in connected {
+        match degraded(&node.conditions) {
+            Some(refused) if !is_fault(&refused) => {
+                return Progress::Refused(format!(
+                    "node `{}` is degraded: {}",
+                    node.name, refused.message
+                ));
+            }
+            Some(fault) => faulty = faulty.or(Some((node, fault))),
+            // The node itself knows first, and blames no resource.
+            None if !status::converged(node) => {
+                let own = node.report.as_ref();
+                let own = own.and_then(|report| degraded(&report.conditions));
+                faulty = faulty.or(own.map(|fault| (node, fault)));
+            }
+            None => {}
+        }
     }
-    if let Some((node, condition)) = degraded.first() {
+    if let Some((node, fault)) = faulty {
         return Progress::Behind(Behind {
             reason: format!(
                 "the machine of node `{}` fails: {}",
-                node.name, condition.message
+                node.name, fault.message
             ),
             hint: "mend the machine, not the resource: the node takes the change by itself once it can",
         });
     }
-    let waiting: Vec<&str> = connected
+    // A node whose view the change leaves as it was said so earlier, and one without a view is to enforce nothing.
+    let behind = |node: &&NodeStatus| node.desired.is_some() && !status::converged(node);
+    let (waiting, absent): (Vec<_>, Vec<_>) = answer
+        .nodes
         .iter()
-        .filter(|n| !status::converged(n))
-        .map(|n| n.name.as_str())
-        .collect();
-    if waiting.is_empty() {
-        Progress::Done
-    } else {
-        Progress::Behind(Behind::because(format!(
-            "waiting for {}",
-            waiting.join(", ")
-        )))
+        .filter(behind)
+        .partition(|node| node.connected);
+    let names = |nodes: &[&NodeStatus]| {
+        let names: Vec<_> = nodes
+            .iter()
+            .map(|node| format!("`{}`", node.name))
+            .collect();
+        names.join(", ")
+    };
+    if !absent.is_empty() {
+        let mut reason = format!("not connected: {}", names(&absent));
+        if !waiting.is_empty() {
+            reason.push_str(&format!("; waiting for {}", names(&waiting)));
+        }
+        return Progress::Behind(Behind {
+            reason,
+            hint: "a node takes the change once its daemon is connected; `palisadectl delete node NAME` if it never will be",
+        });
     }
+    if waiting.is_empty() {
+        return Progress::Done;
+    }
+    Progress::Behind(Behind::because(format!("waiting for {}", names(&waiting))))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use palisade_proto::v1::Position;
+    use palisade_proto::v1::{NodeReport, Position};
 
     fn node(desired: u8, enforced: u8) -> NodeStatus {
         let position = |d: u8| {
@@ -157,12 +183,33 @@ mod tests {
     }
 
     #[test]
-    fn a_disconnected_node_is_not_waited_for() {
-        let gone = NodeStatus {
+    fn a_node_that_is_not_connected_is_named_unless_it_enforces_its_view() {
+        let gone = |desired, enforced| NodeStatus {
             connected: false,
-            ..node(1, 2)
+            ..node(desired, enforced)
         };
-        assert_eq!(judge(&answer(5, vec![gone]), 5), Progress::Done);
+        let told = |nodes| match judge(&answer(5, nodes), 5) {
+            Progress::Behind(behind) => behind.reason,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(told(vec![gone(1, 2)]), "not connected: `n`");
+        let never = NodeStatus {
+            enforced: None,
+            ..gone(1, 1)
+        };
+        assert_eq!(told(vec![never, node(1, 1)]), "not connected: `n`");
+        let both = told(vec![gone(1, 2), node(1, 2)]);
+        assert_eq!(both, "not connected: `n`; waiting for `n`");
+        assert_eq!(judge(&answer(5, vec![gone(1, 1)]), 5), Progress::Done);
+    }
+
+    #[test]
+    fn a_node_without_a_view_is_not_waited_for() {
+        let deleted = NodeStatus {
+            desired: None,
+            ..node(1, 1)
+        };
+        assert_eq!(judge(&answer(5, vec![deleted]), 5), Progress::Done);
     }
 
     #[test]
@@ -194,6 +241,15 @@ mod tests {
         };
         assert!(behind.reason.contains("no space left on device"));
         assert!(behind.hint.contains("machine"), "{}", behind.hint);
+        let mut own = node(1, 2);
+        own.report = Some(NodeReport {
+            conditions: degraded("MachineFault").conditions,
+            ..NodeReport::default()
+        });
+        let Progress::Behind(behind) = judge(&answer(5, vec![own]), 5) else {
+            panic!("it goes on");
+        };
+        assert!(behind.reason.contains("no space left on device"));
         let both = vec![degraded("MachineFault"), degraded("Rejected")];
         assert!(matches!(judge(&answer(5, both), 5), Progress::Refused(_)));
     }
