@@ -8,7 +8,7 @@ use miette::{
     GraphicalReportHandler, GraphicalTheme, LabeledSpan, MietteDiagnostic, NamedSource, Report,
 };
 use palisade_model::{Decoded, FieldPath, Part, Segment, SourceSpan};
-use std::io::IsTerminal as _;
+use std::{io::IsTerminal as _, ops::Range};
 
 /// Decodes and validates every document; prints every problem in its place, and warnings of the model.
 pub(crate) fn decode(inputs: &Inputs) -> Result<Vec<Decoded>, Failure> {
@@ -95,24 +95,139 @@ pub(crate) fn failure(count: usize) -> Failure {
     ))
 }
 
+/// Bytes of a line that are shown at most: a list of thousands may be one line.
+const WIDTH: usize = 160;
+/// How many of them are before the place.
+const BEFORE: usize = 40;
+/// Lines that are underlined at most.
+const LINES: usize = 8;
+
 /// One problem with a caret under its place.
 pub(crate) fn show(source: &Source, message: &str, place: SourceSpan) {
-    let end = place.offset + place.length.max(1);
-    let diagnostic =
-        MietteDiagnostic::new(message).with_label(LabeledSpan::underline(place.offset..end));
-    let report = Report::from(diagnostic)
-        .with_source_code(NamedSource::new(&source.name, source.text.clone()));
     let theme = if std::io::stderr().is_terminal() {
         GraphicalTheme::unicode()
     } else {
         GraphicalTheme::none()
     };
+    eprint!("{}", picture(source, message, place, theme));
+}
+
+fn picture(source: &Source, message: &str, place: SourceSpan, theme: GraphicalTheme) -> String {
+    let (line, column) = place.line_column(&source.text);
+    let (excerpt, shown) = excerpt(&source.text, place);
+    let diagnostic = MietteDiagnostic::new(message).with_label(LabeledSpan::underline(shown));
+    // The place in the whole text: in the excerpt it may be another.
+    let name = format!("{}:{line}:{column}", source.name);
+    let report =
+        Report::from(diagnostic).with_source_code(NamedSource::new(name.as_str(), excerpt));
     let mut text = String::new();
     if GraphicalReportHandler::new_themed(theme)
+        .without_primary_span_start()
         .render_report(&mut text, report.as_ref())
         .is_err()
     {
-        text = format!("{}: {message}\n", source.name);
+        text = format!("{name}: {message}\n");
     }
-    eprint!("{text}");
+    text
+}
+
+/// The text with long lines cut, and the place in it: at most some lines of it.
+fn excerpt(text: &str, place: SourceSpan) -> (String, Range<usize>) {
+    let end = place.offset + place.length.max(1);
+    let covered = text.get(place.offset..end).unwrap_or_default();
+    let mut ends = covered.match_indices('\n').map(|(at, _)| at);
+    let first = ends.next();
+    let end = match (first, ends.nth(LINES - 2)) {
+        (Some(first), Some(_)) => place.offset + first,
+        _ => end,
+    };
+    let mut excerpt = String::new();
+    let (mut from, mut to) = (None, None);
+    let mut at = 0;
+    for line in text.split_inclusive('\n') {
+        let inside = |offset: usize| offset.checked_sub(at).filter(|inside| *inside < line.len());
+        let window = window(line, inside(place.offset).unwrap_or(0));
+        let cut = |inside: usize| inside.clamp(window.start, window.end) - window.start;
+        let mark = if window.start > 0 { "…" } else { "" };
+        let start = excerpt.len() + mark.len();
+        from = from.or(inside(place.offset).map(|inside| start + cut(inside)));
+        to = to.or(inside(end).map(|inside| start + cut(inside)));
+        excerpt.push_str(mark);
+        excerpt.push_str(line.get(window.clone()).unwrap_or_default());
+        if window.end < line.len() {
+            excerpt.push_str("…\n");
+        }
+        at += line.len();
+    }
+    // Behind the end of the text, if nowhere in it.
+    let behind = |offset: usize| excerpt.len() + offset.saturating_sub(text.len());
+    let from = from.unwrap_or_else(|| behind(place.offset));
+    let to = to.unwrap_or_else(|| behind(end));
+    (excerpt, from..to)
+}
+
+/// The part of a line that is shown, around the place.
+fn window(line: &str, place: usize) -> Range<usize> {
+    if line.len() <= WIDTH {
+        return 0..line.len();
+    }
+    let start = line.floor_char_boundary(place.saturating_sub(BEFORE));
+    let end = line.floor_char_boundary(start + WIDTH);
+    start..end
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shown(text: &str, of: &str) -> String {
+        let source = Source {
+            name: "a.yaml".into(),
+            text: text.into(),
+        };
+        let place = SourceSpan {
+            offset: text.find(of).expect("there"),
+            length: of.len(),
+        };
+        picture(&source, "it is bad", place, GraphicalTheme::none())
+    }
+
+    #[test]
+    fn a_list_of_thousands_in_one_line_is_shown_around_the_place() {
+        let nets = |range: Range<u32>| {
+            let nets = range.map(|n| format!("10.{}.{}.0/24", n / 256, n % 256));
+            nets.collect::<Vec<_>>().join(", ")
+        };
+        let (before, behind) = (nets(0..1000), nets(1000..2000));
+        let text =
+            format!("kind: GlobalNetworkSet\nspec:\n  nets: [{before}, bäd, {behind}]\n# end\n");
+        let told = shown(&text, "bäd");
+        assert!(told.len() < 1000, "{} bytes", told.len());
+        let column = "  nets: [".len() + before.len() + ", ".len() + 1;
+        for part in [
+            &*format!("a.yaml:3:{column}"),
+            "bäd",
+            "10.3.232.0/24",
+            "spec:",
+        ] {
+            assert!(told.contains(part), "{part} in {told}");
+        }
+        let list = format!("[{before}, bäd, {behind}]");
+        assert!(shown(&text, &list).len() < 1000);
+        let lines = text.replace(", ", ",\n");
+        assert!(shown(&lines, &list.replace(", ", ",\n")).len() < 1000);
+    }
+
+    #[test]
+    fn short_lines_are_shown_whole_with_their_place() {
+        let told = shown("kind: X\nspec:\n  order: ten\n", "ten");
+        for part in ["a.yaml:3:10", "spec:", "  order: ten"] {
+            assert!(told.contains(part), "{part} in {told}");
+        }
+        let end = SourceSpan {
+            offset: 0,
+            length: 0,
+        };
+        assert_eq!(excerpt("", end), (String::new(), 0..1));
+    }
 }
