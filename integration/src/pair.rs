@@ -1,11 +1,14 @@
 //! The smallest world with the product in it: one protected host, `host0`, and one `client` on the same segment.
 
 use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use anyhow::{Context, Result};
 
 use crate::format::{Probe, Protocol, Topology};
 use crate::load::{Counts, Load, Stream};
+use crate::netns::Namespace;
 use crate::product::{Binaries, Deployment};
 use crate::sandbox::Sandbox;
 use crate::traffic::probe::observe;
@@ -128,6 +131,46 @@ impl Pair {
     /// As [`Load::stop`].
     pub fn count(&self, load: Load) -> Result<Counts> {
         load.stop(&self.sandbox)
+    }
+
+    /// The namespace of the protected host.
+    ///
+    /// # Panics
+    ///
+    /// Never: every topology of a pair has it.
+    pub fn host(&self) -> &Namespace {
+        self.sandbox
+            .station("host0")
+            .expect("a pair has host0")
+            .namespace()
+    }
+
+    /// Where the host's daemon has its state.
+    pub fn state_dir(&self) -> PathBuf {
+        self.deployment.file("host0")
+    }
+
+    /// Runs `palisade-node` on the host, with a state directory if one is given: how it ended, and what it said.
+    ///
+    /// # Errors
+    ///
+    /// Where it cannot be started.
+    pub fn palisade_node(
+        &self,
+        arguments: &[&str],
+        state_dir: Option<&Path>,
+    ) -> Result<(Option<i32>, String)> {
+        let mut command = Command::new(Binaries::find()?.node);
+        command.args(arguments);
+        if let Some(dir) = state_dir {
+            command.arg("--state-dir").arg(dir);
+        }
+        let output = self.host().output(&mut command, "")?;
+        let said = [output.stdout, output.stderr].concat();
+        Ok((
+            output.status.code(),
+            String::from_utf8_lossy(&said).into_owned(),
+        ))
     }
 
     /// Panics with the logs where a probe does not fare as expected.

@@ -122,6 +122,19 @@ impl Deployment {
         self.launch_node(host, &[])
     }
 
+    /// The same, without waiting until it is ready: for those who kill it before.
+    ///
+    /// # Errors
+    ///
+    /// Where it cannot be started.
+    pub fn begin_node(&mut self, host: &str) -> Result<()> {
+        let (door, mut command) = self.node_command(host)?;
+        let log = self.path(&format!("{host}.log"));
+        let process = Process::start(host, &door, &mut command, &log)?;
+        self.put_node(host, process);
+        Ok(())
+    }
+
     /// The control plane's process.
     ///
     /// # Errors
@@ -175,6 +188,17 @@ impl Deployment {
         Figures::read(door, NODE_HTTP).with_context(|| format!("figures of {host}"))
     }
 
+    /// The status that `/readyz` of a host's daemon answers with.
+    ///
+    /// # Errors
+    ///
+    /// Where it does not answer.
+    pub fn readyz(&self, host: &str) -> Result<u16> {
+        let node = self.nodes.get(host);
+        let door = &node.with_context(|| format!("{host} is enrolled"))?.door;
+        figures::readyz(door, NODE_HTTP).with_context(|| format!("readiness of {host}"))
+    }
+
     /// What every daemon logged, with its name before it.
     pub fn logs(&self) -> String {
         let nodes = self
@@ -200,6 +224,19 @@ impl Deployment {
     }
 
     fn launch_node(&mut self, host: &str, more: &[&str]) -> Result<()> {
+        let (door, mut command) = self.node_command(host)?;
+        let process = self.launch(host, &door, command.args(more))?;
+        self.put_node(host, process);
+        Ok(())
+    }
+
+    fn put_node(&mut self, host: &str, process: Process) {
+        if let Some(node) = self.nodes.get_mut(host) {
+            node.process = Some(process);
+        }
+    }
+
+    fn node_command(&self, host: &str) -> Result<(Door, Command)> {
         let door = self
             .nodes
             .get(host)
@@ -219,13 +256,8 @@ impl Deployment {
             .arg(self.path(host))
             .arg("--sink-dir")
             .arg(self.folder.path())
-            .args(["--http-listen", NODE_HTTP])
-            .args(more);
-        let process = self.launch(host, &door, &mut command)?;
-        if let Some(node) = self.nodes.get_mut(host) {
-            node.process = Some(process);
-        }
-        Ok(())
+            .args(["--http-listen", NODE_HTTP]);
+        Ok((door, command))
     }
 
     fn launch(&self, name: &str, door: &Door, command: &mut Command) -> Result<Process> {

@@ -2,10 +2,8 @@
 //! directory that cannot be written, a foreign ruleset restored first.
 
 use palisade_integration::format::Protocol;
-use palisade_integration::netns::Namespace;
 use palisade_integration::pair::{MUST_DROP, MUST_PASS, Pair, allow, host_endpoint};
 use palisade_integration::prerequisite::{Prerequisite, have};
-use palisade_integration::product::Binaries;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -23,20 +21,9 @@ fn pair(test: &str) -> Option<Pair> {
     Some(pair)
 }
 
-fn host(pair: &Pair) -> &Namespace {
-    pair.sandbox.station("host0").expect("host0").namespace()
-}
-
 /// Runs `palisade-node` on the host: how it ended, and what it said.
 fn node(pair: &Pair, arguments: &[&str], dir: &Path) -> (Option<i32>, String) {
-    let mut command = Command::new(Binaries::find().expect("built").node);
-    command.args(arguments).arg("--state-dir").arg(dir);
-    let output = host(pair).output(&mut command, "").expect("it runs");
-    let said = [output.stdout, output.stderr].concat();
-    (
-        output.status.code(),
-        String::from_utf8_lossy(&said).into_owned(),
-    )
+    pair.palisade_node(arguments, Some(dir)).expect("it runs")
 }
 
 /// A directory that nobody can write to, until this is dropped.
@@ -74,7 +61,9 @@ fn a_boot_on_which_everything_else_fails_enforces_the_last_acknowledged_policy()
     let dir = pair.deployment.file("host0");
     // As a service that saves the ruleset would have it, without the owner that dies with the saved file.
     let list = |pair: &Pair| {
-        let output = host(pair).output(Command::new("nft").args(["list", "ruleset"]), "");
+        let output = pair
+            .host()
+            .output(Command::new("nft").args(["list", "ruleset"]), "");
         String::from_utf8_lossy(&output.expect("nft").stdout).into_owned()
     };
     let old: Vec<String> = list(&pair)
@@ -91,10 +80,11 @@ fn a_boot_on_which_everything_else_fails_enforces_the_last_acknowledged_policy()
     controlplane.kill().expect("a kill");
 
     // The reboot: an old ruleset is restored first.
-    host(&pair).nft("flush ruleset").expect("an empty kernel");
-    host(&pair).nft(&old.join("\n")).expect("restored");
+    pair.host().nft("flush ruleset").expect("an empty kernel");
+    pair.host().nft(&old.join("\n")).expect("restored");
     pair.expect(Protocol::TCP, LATEST, false);
-    let taken = host(&pair)
+    let taken = pair
+        .host()
         .run(|| std::net::TcpListener::bind("127.0.0.1:7603"))
         .expect("the port is free");
     let read_only = ReadOnly::new(&dir);
@@ -139,12 +129,8 @@ fn status_and_uninstall_speak_to_the_daemon_that_runs() {
     assert_eq!(status["connected"], true);
 
     // Without its state directory nobody removes what a daemon would repair.
-    let mut command = Command::new(Binaries::find().expect("built").node);
-    let blind = host(&pair)
-        .output(command.arg("uninstall"), "")
-        .expect("it runs");
-    assert_eq!(blind.status.code(), Some(1));
-    let said = String::from_utf8_lossy(&blind.stderr).into_owned();
+    let (code, said) = pair.palisade_node(&["uninstall"], None).expect("it runs");
+    assert_eq!(code, Some(1), "{said}");
     assert!(said.contains("--state-dir"), "{said}");
     pair.expect(Protocol::UDP, MUST_DROP, false);
 
@@ -159,6 +145,42 @@ fn status_and_uninstall_speak_to_the_daemon_that_runs() {
     assert!(said.contains("no daemon answers"), "{said}");
     let (_, said) = node(&pair, &["uninstall"], &dir);
     assert!(said.contains("no tables of ours"), "{said}");
+}
+
+#[test]
+fn uninstall_beside_a_daemon_without_a_socket_says_what_to_do_and_that_works() {
+    let Some(mut pair) = pair("no socket") else {
+        return;
+    };
+    let dir = pair.state_dir();
+    pair.deployment
+        .node("host0")
+        .and_then(|node| node.terminate())
+        .expect("an end");
+    let read_only = ReadOnly::new(&dir);
+    pair.deployment.start_node("host0").expect("a start");
+    pair.expect(Protocol::UDP, MUST_DROP, false);
+    let pid = pair.deployment.node("host0").and_then(|node| node.pid());
+    let pid = pid.expect("a process id").as_raw_nonzero();
+    let (code, said) = node(&pair, &["status"], &dir);
+    assert_eq!(code, Some(1), "{said}");
+    assert!(said.contains(&format!("process {pid} enforces")), "{said}");
+    let (code, said) = node(&pair, &["uninstall"], &dir);
+    assert_eq!(code, Some(1), "{said}");
+    let way = format!("`kill {pid}`");
+    assert!(said.contains(&way), "{way} in {said}");
+
+    // What it says.
+    let ended = pair
+        .deployment
+        .node("host0")
+        .and_then(|node| node.terminate());
+    assert!(ended.expect("an end").success());
+    pair.expect(Protocol::UDP, MUST_DROP, false);
+    let (code, said) = node(&pair, &["uninstall"], &dir);
+    assert_eq!(code, Some(0), "{said}");
+    pair.expect(Protocol::UDP, MUST_DROP, true);
+    drop(read_only);
 }
 
 #[test]

@@ -22,11 +22,17 @@ pub enum Command {
     /// Enforce policy, until SIGTERM or SIGINT; the rules stay when the daemon ends.
     Run(Run),
     /// Enforce the saved policy once, and end: for the boot, before the network. Needs no control plane.
+    ///
+    /// Exit codes: 0, it is enforced, or none was saved and what --without-view says is done; 1, it is not; 2, wrong usage.
     Guard(Guard),
-    /// Say how this host is: what is enforced, and what is not as it should be. Status 0: the policy is enforced, 1: it is
-    /// not, or nobody knows.
+    /// Say how this host is: what is enforced, and what is not as it should be.
+    ///
+    /// Exit codes, which say the same as /readyz: 0, the policy held is enforced and no change of it waits; 1, it is not
+    /// known to be enforced, or a change waits, or no daemon answers; 2, wrong usage.
     Status(Status),
     /// Remove our nftables tables, and so all enforcement. A daemon that runs does it, and ends. The state directory is kept.
+    ///
+    /// Exit codes: 0, nothing of ours is in the kernel; 1, it may be, and the message says what to do; 2, wrong usage.
     Uninstall(Uninstall),
     /// Print the version.
     Version,

@@ -7,6 +7,7 @@ use crate::{
     condition::Condition,
     enforce::{Positions, Reconciler},
     link::state::Link,
+    metrics::Metrics,
 };
 use palisade_proto::v1::NodeReport;
 use rustix::process::geteuid;
@@ -82,6 +83,8 @@ pub struct Local {
     pub reconciler: Reconciler,
     /// The way to the control plane.
     pub link: Link,
+    /// Says whether the host is as it should be, as `/readyz` does.
+    pub metrics: Metrics,
     /// Makes what the control plane is told now.
     pub report: Arc<dyn Fn() -> NodeReport + Send + Sync>,
     /// Told once our tables are removed: the daemon is to end.
@@ -160,7 +163,8 @@ impl Local {
             Question::Status => {
                 let positions: Positions = *self.reconciler.positions().borrow();
                 let link = self.link.subscribe().borrow().clone();
-                Answer::Status(Box::new(Status::of(&positions, (self.report)(), &link)))
+                let (ready, report) = (self.metrics.is_ready(), (self.report)());
+                Answer::Status(Box::new(Status::of(&positions, ready, report, &link)))
             }
             Question::Uninstall => {
                 let (reconciler, uninstalled) =

@@ -5,13 +5,17 @@ use clap::Parser;
 use palisade_netfilter::Netfilter;
 use palisade_node::{
     arguments::{Arguments, Command, Status, Uninstall},
-    enforce::{self, saved::lock_namespace},
+    enforce::{
+        self,
+        saved::{NamespaceInUse, lock_namespace, namespace_holder},
+    },
     guard,
     local::{Answer, Question, client::ask},
     log, run,
 };
 use std::{
-    io::{IsTerminal, Write},
+    io::{self, IsTerminal, Write},
+    path::Path,
     process::ExitCode,
     time::Duration,
 };
@@ -60,7 +64,7 @@ fn perform(arguments: Arguments) -> Result<ExitCode> {
 /// A line for people. Whoever has read enough may close the pipe.
 fn say(line: &str) -> Result<()> {
     match writeln!(std::io::stdout(), "{line}") {
-        Err(err) if err.kind() != std::io::ErrorKind::BrokenPipe => {
+        Err(err) if err.kind() != io::ErrorKind::BrokenPipe => {
             Err(err).context("write to standard output")
         }
         _ => Ok(()),
@@ -74,14 +78,21 @@ fn status(arguments: &Status) -> Result<ExitCode> {
         Some(Answer::Status(status)) => status,
         Some(Answer::Failed(why)) => anyhow::bail!("{why}"),
         Some(Answer::Uninstalled { .. }) => anyhow::bail!("the daemon answered something else"),
-        None => anyhow::bail!("no daemon answers in `{}`", dir.display()),
+        None => match namespace_holder() {
+            Ok(Some(pid)) => anyhow::bail!(
+                "no daemon answers in `{}`, but process {pid} enforces in this network namespace: name its state \
+                 directory, or read its log if this is it",
+                dir.display()
+            ),
+            Ok(None) | Err(_) => anyhow::bail!("no daemon answers in `{}`", dir.display()),
+        },
     };
     if arguments.json {
         say(&serde_json::to_string_pretty(&status)?)?;
     } else {
         say(status.to_string().trim_end())?;
     }
-    Ok(if status.is_enforced() {
+    Ok(if status.ready {
         ExitCode::SUCCESS
     } else {
         ExitCode::FAILURE
@@ -101,8 +112,7 @@ fn uninstall(arguments: &Uninstall) -> Result<()> {
         Some(Answer::Failed(why)) => anyhow::bail!("{why}"),
         Some(Answer::Status(_)) => anyhow::bail!("the daemon answered something else"),
         None => {
-            let _alone = lock_namespace()
-                .context("a daemon is at work: name its state directory with --state-dir")?;
+            let _alone = lock_namespace().map_err(|err| unanswered(err, dir))?;
             let mut kernel = Netfilter::open().context("open a netfilter socket")?;
             enforce::uninstall(&mut kernel).context("remove our tables")?
         }
@@ -117,4 +127,24 @@ fn uninstall(arguments: &Uninstall) -> Result<()> {
         say(&format!("`{}` removed", dir.display()))?;
     }
     Ok(())
+}
+
+/// A daemon is at work that nobody can ask: what to do so that nothing repairs what is removed.
+fn unanswered(err: io::Error, dir: Option<&Path>) -> anyhow::Error {
+    let holder = err.get_ref().and_then(|err| err.downcast_ref());
+    let Some(NamespaceInUse { pid }) = holder else {
+        return anyhow::Error::new(err).context("see whether a daemon is at work");
+    };
+    let end = format!("stop its service (`systemctl stop palisade-node`) or `kill {pid}`");
+    match dir {
+        None => anyhow::anyhow!(
+            "process {pid} enforces in this network namespace: name its state directory with --state-dir, or {end} and \
+             run this again"
+        ),
+        Some(dir) => anyhow::anyhow!(
+            "process {pid} enforces in this network namespace, and answers at no socket in `{}`: {end}, then run this \
+             again, which removes the rules that it leaves; if it has another state directory, name that with --state-dir",
+            dir.display()
+        ),
+    }
 }

@@ -89,6 +89,7 @@ pub async fn run(arguments: Run) -> Result<()> {
     let local = Local {
         reconciler: reconciler.clone(),
         link: join.link.clone(),
+        metrics: join.metrics.clone(),
         report: join.reporter(),
         uninstalled: Arc::clone(&uninstalled),
     };

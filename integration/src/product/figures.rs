@@ -18,20 +18,7 @@ pub struct Figures(BTreeMap<String, f64>);
 
 impl Figures {
     pub(super) fn read(door: &Door, address: &str) -> Result<Self> {
-        let mut stream = door
-            .run(|| TcpStream::connect(address))
-            .context("connect")?;
-        stream
-            .set_read_timeout(Some(PATIENCE))
-            .context("set the socket")?;
-        let request =
-            format!("GET /metrics HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
-        stream.write_all(request.as_bytes()).context("ask")?;
-        let mut answer = String::new();
-        stream
-            .read_to_string(&mut answer)
-            .context("read the answer")?;
-        Ok(Self::parse(&answer))
+        Ok(Self::parse(&get(door, address, "/metrics")?))
     }
 
     /// Comments and what belongs to HTTP have no number at the end, or no name before it.
@@ -48,6 +35,30 @@ impl Figures {
     pub fn get(&self, name: &str) -> f64 {
         self.0.get(name).copied().unwrap_or_default()
     }
+}
+
+/// The status of the answer to `/readyz`.
+pub(super) fn readyz(door: &Door, address: &str) -> Result<u16> {
+    let answer = get(door, address, "/readyz")?;
+    let status = answer.split(' ').nth(1).context("a status line")?;
+    status.parse().context("a status")
+}
+
+/// The whole answer.
+fn get(door: &Door, address: &str, path: &str) -> Result<String> {
+    let mut stream = door
+        .run(|| TcpStream::connect(address))
+        .context("connect")?;
+    stream
+        .set_read_timeout(Some(PATIENCE))
+        .context("set the socket")?;
+    let request = format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).context("ask")?;
+    let mut answer = String::new();
+    stream
+        .read_to_string(&mut answer)
+        .context("read the answer")?;
+    Ok(answer)
 }
 
 #[cfg(test)]

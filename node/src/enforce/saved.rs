@@ -28,7 +28,7 @@ mod namespace;
 mod steps;
 
 pub use disk::{Directory, Disk, DiskFile, InUse};
-pub use namespace::{NamespaceInUse, NamespaceLock, lock_namespace};
+pub use namespace::{NamespaceInUse, NamespaceLock, lock_namespace, namespace_holder};
 
 use files::{Candidate, Files};
 use format::{End, Kind, append, write_snapshot};

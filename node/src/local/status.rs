@@ -54,6 +54,8 @@ pub struct Status {
     pub held: Option<View>,
     /// The view that the kernel is known to enforce now; absent: none is, or it is not known.
     pub enforced: Option<View>,
+    /// What `/readyz` answers: the view held is known to be enforced, and no change waits.
+    pub ready: bool,
     /// By id.
     pub endpoints: BTreeMap<String, Endpoint>,
     /// Sorted.
@@ -70,7 +72,12 @@ pub struct Status {
 
 impl Status {
     /// From what is reported to the control plane, too.
-    pub(super) fn of(positions: &Positions, report: NodeReport, link: &LinkState) -> Self {
+    pub(super) fn of(
+        positions: &Positions,
+        ready: bool,
+        report: NodeReport,
+        link: &LinkState,
+    ) -> Self {
         let endpoints = report.endpoints.into_iter().map(|endpoint| {
             let state = match endpoint.state() {
                 EndpointState::Up => "up",
@@ -94,6 +101,7 @@ impl Status {
             pid: std::process::id(),
             held: positions.have.as_ref().map(view),
             enforced: positions.enforced.as_ref().map(view),
+            ready,
             endpoints: endpoints.collect(),
             conditions: conditions.collect(),
             server: link.server.to_string(),
@@ -103,9 +111,11 @@ impl Status {
         }
     }
 
-    /// Whether the view held is known to be enforced.
-    pub fn is_enforced(&self) -> bool {
-        self.held.is_some() && self.held == self.enforced
+    /// Why a change of policy waits, where one does.
+    fn waits(&self) -> Option<&str> {
+        let mut told = self.conditions.iter();
+        told.find(|told| told.kind == "Degraded" && told.reason == "MachineFault")
+            .map(|told| told.message.as_str())
     }
 }
 
@@ -139,6 +149,9 @@ impl fmt::Display for Status {
                 f,
                 "policy          none is held: what the kernel has stays, and none is known to be enforced"
             )?,
+        }
+        if let Some(why) = self.waits() {
+            writeln!(f, "                a change of it waits: {why}")?;
         }
         let not = if self.connected { "" } else { "not " };
         let (server, since) = (&self.server, &self.since);

@@ -64,6 +64,17 @@ pub fn lock_namespace() -> io::Result<NamespaceLock> {
     }
 }
 
+/// The daemon of this network namespace, if one holds the lock. Takes nothing.
+///
+/// # Errors
+/// Those of sockets.
+pub fn namespace_holder() -> io::Result<Option<i32>> {
+    match holder(&SocketAddrUnix::new_abstract_name(NAME)?) {
+        Err(err) if err.kind() == io::ErrorKind::ConnectionRefused => Ok(None),
+        other => other,
+    }
+}
+
 /// The process that has the name, if it has our rights.
 fn holder(name: &SocketAddrUnix) -> io::Result<Option<i32>> {
     let socket = open()?;
