@@ -445,9 +445,10 @@ impl<K: Kernel> Enforcer<K> {
                 Some(Err(Rejection::unavailable(&chain(&trouble))))
             }
             Err(trouble) if trouble.is_of_the_machine() => {
-                self.note_trouble(&trouble);
                 pending.settled = false;
+                // Before it is said: what is acknowledged is the view before.
                 self.pending = Some(pending);
+                self.note_trouble(&trouble);
                 None
             }
             Err(trouble) => {

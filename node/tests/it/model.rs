@@ -1,6 +1,9 @@
 //! The enforcer on a model of the kernel that can refuse, lose answers and be changed by others.
 
-use crate::view::{machine, position, refused, transaction, view};
+use crate::{
+    disk::{self, SimulatedDisk},
+    view::{machine, position, refused, transaction, view},
+};
 use palisade_netfilter::{CommitError, Event, Failure, Mismatch, OwnError, ReadError, Writer};
 use palisade_node::enforce::{
     Enforcer, Kernel, NotEnforced, Notifications, kernel_position, transaction::code,
@@ -627,6 +630,40 @@ fn a_fault_of_the_machine_is_nobodys_fault_and_the_transaction_waits_for_its_end
             "it is on disk"
         );
     }
+}
+
+fn start_on(disk: &SimulatedDisk, kernel: &Model) -> Enforcer<Model> {
+    Enforcer::start_on(disk.process(), kernel.clone(), machine()).expect("started")
+}
+
+#[test]
+fn a_change_that_waits_for_the_disk_takes_nothing_from_what_is_enforced() {
+    let (disk, kernel) = (SimulatedDisk::new(1), Model::default());
+    let (a, b) = (view(&[80], &[]), view(&[443], &[]));
+    let mut enforcer = start_on(&disk, &kernel);
+    enforcer.transact(transaction(None, &a, 1)).expect("taken");
+    disk.set_faults(disk::Faults {
+        writes: 1000,
+        ..disk::Faults::default()
+    });
+    for _ in 0..2 {
+        let waits = enforcer.transact(transaction(Some(&a), &b, 2));
+        assert!(matches!(waits, Err(NotEnforced::Waiting)), "{waits:?}");
+        let at = Some(position(&a, 1));
+        assert_eq!(enforcer.positions().have, at);
+        assert_eq!(enforcer.positions().enforced, at);
+        assert!(kernel.enforces(&a, 1));
+        let waits = [
+            ("Degraded", "MachineFault"),
+            ("NotDurable", "StateDirectory"),
+        ];
+        assert_eq!(told(&enforcer), waits);
+    }
+    disk.set_faults(disk::Faults::default());
+    enforcer.settle();
+    assert_eq!(enforcer.decided(), Some(Ok(())));
+    assert!(kernel.enforces(&b, 2));
+    assert_eq!(told(&enforcer), []);
 }
 
 #[test]
