@@ -79,6 +79,7 @@ enum Command {
     },
     Inventory(oneshot::Sender<v1::Inventory>),
     Condition(&'static str, Option<Condition>),
+    LookAtDisk,
     Uninstall(oneshot::Sender<Result<bool, String>>),
     Stop,
 }
@@ -126,6 +127,11 @@ impl Reconciler {
             .commands
             .send(Command::Condition(kind, condition))
             .await;
+    }
+
+    /// Looks whether what is saved is still on the disk. Skipped while the thread is busy: it is asked again soon.
+    pub fn look_at_disk(&self) {
+        let _ = self.commands.try_send(Command::LookAtDisk);
     }
 
     /// Removes our tables for good: nothing is enforced by this daemon any more. Whether there were any.

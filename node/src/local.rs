@@ -5,6 +5,7 @@
 
 use crate::{
     condition::Condition,
+    durable,
     enforce::{Positions, Reconciler},
     link::state::Link,
     metrics::Metrics,
@@ -14,7 +15,10 @@ use rustix::process::geteuid;
 use serde::{Deserialize, Serialize};
 use std::{
     io,
-    os::unix::fs::PermissionsExt,
+    os::unix::{
+        self,
+        fs::{MetadataExt, PermissionsExt},
+    },
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -45,6 +49,8 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const FAREWELL: Duration = Duration::from_millis(500);
 /// Until the socket is made again, should that fail.
 const AGAIN: Duration = Duration::from_secs(5);
+/// Between two looks at the state directory: somebody may remove it.
+const LOOK: Duration = Duration::from_secs(1);
 
 /// What can be asked.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -92,28 +98,54 @@ pub struct Local {
 }
 
 impl Local {
-    /// Answers for ever. While the socket cannot be made, that is a condition.
+    /// Answers for ever. While the socket cannot be made, that is a condition. Once a second it looks whether socket and
+    /// saved view are still there.
     pub async fn serve(self, dir: PathBuf) {
-        let path = path(&dir);
         let asking = Arc::new(Semaphore::new(ASKING));
+        let mut wait = Duration::ZERO;
         loop {
-            let err = match listen(&path) {
-                Ok(listener) => {
+            tokio::time::sleep(wait).await;
+            let err = match made(&dir).await {
+                Ok((listener, inode)) => {
                     self.reconciler.condition(KIND, None).await;
-                    self.accept(&listener, &asking).await
+                    // One that is removed is made again at once.
+                    wait = Duration::ZERO;
+                    tokio::select! {
+                        err = self.accept(&listener, &asking) => err,
+                        () = self.watch(&dir, inode) => removed(&dir),
+                    }
                 }
-                Err(err) => err,
+                Err(err) => {
+                    wait = AGAIN;
+                    err
+                }
             };
             let condition = Condition {
                 kind: KIND,
                 reason: "NotBound",
                 message: format!(
-                    "`palisade-node status` and `uninstall` do not reach this daemon: {}: {err}; it is tried again",
-                    path.display()
+                    "`palisade-node status` and `uninstall` do not reach this daemon: {}: {err}; it is tried again, so \
+                     see that root can make that directory, and write in it",
+                    path(&dir).display()
                 ),
             };
             self.reconciler.condition(KIND, Some(condition)).await;
-            tokio::time::sleep(AGAIN).await;
+        }
+    }
+
+    /// Returns once the socket has lost its name.
+    async fn watch(&self, dir: &Path, inode: Inode) {
+        loop {
+            tokio::time::sleep(LOOK).await;
+            self.reconciler.look_at_disk();
+            let path = path(dir);
+            // A disk that hangs holds up a thread of its own.
+            let there = tokio::task::spawn_blocking(move || Inode::of(&path)).await;
+            match there {
+                Ok(Ok(there)) if there == inode => {}
+                Ok(Err(err)) if !is_absent(&err) => {}
+                _ => return,
+            }
         }
     }
 
@@ -190,13 +222,61 @@ impl Local {
     }
 }
 
-/// Only its owner may connect. Whoever holds the state directory's lock may take the place of a socket that is left.
-fn listen(path: &Path) -> io::Result<UnixListener> {
-    match std::fs::remove_file(path) {
-        Err(err) if err.kind() != io::ErrorKind::NotFound => return Err(err),
-        _ => {}
+/// Which file a name stands for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Inode(u64, u64);
+
+impl Inode {
+    fn of(path: &Path) -> io::Result<Self> {
+        let metadata = std::fs::symlink_metadata(path)?;
+        Ok(Self(metadata.dev(), metadata.ino()))
     }
-    let listener = UnixListener::bind(path)?;
+}
+
+/// Makes the socket, and the directory if that is missing, where nothing waits for the disk.
+async fn made(dir: &Path) -> io::Result<(UnixListener, Inode)> {
+    let dir = dir.to_owned();
+    let made = tokio::task::spawn_blocking(move || {
+        durable::make_private_dir(&dir)?;
+        listen(&path(&dir))
+    });
+    let (listener, inode) = made
+        .await
+        .unwrap_or_else(|err| Err(io::Error::other(err)))?;
+    Ok((UnixListener::from_std(listener)?, inode))
+}
+
+/// Only its owner may connect. A socket that is left by a daemon that ended gives way.
+fn listen(path: &Path) -> io::Result<(unix::net::UnixListener, Inode)> {
+    // In a directory that was made anew while we ran another daemon may be faster.
+    if unix::net::UnixStream::connect(path).is_ok() {
+        return Err(io::Error::new(
+            io::ErrorKind::AddrInUse,
+            "another daemon answers there",
+        ));
+    }
+    durable::remove(path)?;
+    let listener = unix::net::UnixListener::bind(path)?;
+    listener.set_nonblocking(true)?;
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))?;
-    Ok(listener)
+    Ok((listener, Inode::of(path)?))
+}
+
+fn is_absent(err: &io::Error) -> bool {
+    matches!(
+        err.kind(),
+        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
+    )
+}
+
+fn removed(dir: &Path) -> io::Error {
+    let what = if dir.is_dir() {
+        "the socket"
+    } else {
+        "the state directory"
+    };
+    io::Error::new(
+        io::ErrorKind::NotFound,
+        format!("{what} was removed while the daemon runs"),
+    )
 }

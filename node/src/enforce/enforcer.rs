@@ -30,6 +30,7 @@ use palisade_ruleset::{ir::Ruleset, lower, lower::LowerCache};
 use std::{collections::BTreeMap, path::Path, time::Instant};
 
 mod conditions;
+mod disk;
 mod write;
 
 use conditions::lost;
@@ -207,7 +208,9 @@ impl<K: Kernel> Enforcer<K> {
     /// Whether something is to be tried again: call [`Self::settle`] later.
     pub fn wants_retry(&self) -> bool {
         // Without a view there is nothing to write: the next transaction tells whether the disk is well again.
-        self.is_troubled() || self.held.is_some() && self.store.trouble().is_some()
+        self.is_troubled()
+            || self.store.is_unread()
+            || self.held.is_some() && self.store.trouble().is_some()
     }
 
     /// Changes of our tables by others, repaired so far.
@@ -302,6 +305,7 @@ impl<K: Kernel> Enforcer<K> {
         if self.newer.is_some() && self.tables.position() != self.newer {
             self.newer = None;
         }
+        self.read_again();
         if self.pending.is_some() {
             self.decided = self.attempt();
         } else if let Some(newer) = self.newer {

@@ -27,7 +27,7 @@ mod name;
 mod namespace;
 mod steps;
 
-pub use disk::{Directory, Disk, DiskFile, InUse};
+pub use disk::{Directory, Disk, DiskFile, Gone, InUse};
 pub use namespace::{NamespaceInUse, NamespaceLock, lock_namespace, namespace_holder};
 
 use files::{Candidate, Files};
@@ -63,6 +63,10 @@ pub struct Store {
     /// The view found, where a newer one could not be read: the disk may be able to read that again, so only a newer
     /// transaction may replace it.
     below: Option<(Name, Position)>,
+    /// What was saved is not on the disk any more: trouble until a view is kept.
+    lost: bool,
+    /// The disk did not give what may be a newer view than the one found: it is read again until something is kept.
+    unread: bool,
     trouble: Option<io::Error>,
 }
 
@@ -78,7 +82,9 @@ struct Generation {
     snapshot: u64,
     /// The last record says that the view is good.
     good: bool,
-    /// Name and content are durable. What a process finds at start may be in memory only.
+    /// What was found at start is synced: it may have been in memory only.
+    synced: bool,
+    /// Name and content are durable.
     durable: bool,
 }
 
@@ -125,6 +131,8 @@ impl Store {
             begun: None,
             leftovers: Vec::new(),
             below: None,
+            lost: false,
+            unread: false,
             trouble: None,
         };
         if let Err(err) = store.lock() {
@@ -133,30 +141,94 @@ impl Store {
             }
             store.trouble = Some(err);
         }
-        let files = match Files::read(&mut *store.disk) {
+        let found = store.find(kernel, &mut build);
+        Ok((store, found))
+    }
+
+    /// Reads the directory again, if the disk did not give all of it at start and nothing was kept since. What is found
+    /// then is the view to go on with, in the place of the one found at start.
+    pub fn read_again<T, E: std::fmt::Display>(
+        &mut self,
+        kernel: Option<&Position>,
+        mut build: impl FnMut(&SavedView<'_>) -> Result<T, E>,
+    ) -> Option<(Position, T)> {
+        if !self.is_unread() || self.begun.is_some() {
+            return None;
+        }
+        let below = self.below.take();
+        let found = self.find(kernel, &mut build);
+        if found.is_none() {
+            self.below = below;
+        }
+        found.filter(|_| self.below.is_none() || self.below != below)
+    }
+
+    /// Whether the disk did not give what may be a newer view than the one found: try [`Self::read_again`] now and then.
+    pub fn is_unread(&self) -> bool {
+        self.unread
+    }
+
+    /// The best view on the disk that `build` takes, to go on from.
+    fn find<T, E: std::fmt::Display>(
+        &mut self,
+        kernel: Option<&Position>,
+        build: &mut impl FnMut(&SavedView<'_>) -> Result<T, E>,
+    ) -> Option<(Position, T)> {
+        let files = match Files::read(&mut *self.disk) {
             Ok(files) => files,
             Err(err) => {
-                store.trouble = Some(err);
-                return Ok((store, None));
+                self.unread = true;
+                self.trouble = Some(err);
+                return None;
             }
         };
+        self.unread = files.unread;
+        let mut refused = false;
         for candidate in files.candidates(kernel) {
             let view = candidate.view();
             match build(&view) {
                 Ok(built) => {
                     let position = view.position;
-                    store.adopt(&candidate, &files.begun);
-                    return Ok((store, Some((position, built))));
+                    self.adopt(&candidate, &files.begun);
+                    return Some((position, built));
                 }
-                Err(err) => tracing::warn!(
-                    file = %candidate.log.name,
-                    revision = view.position.revision,
-                    %err,
-                    "saved view refused"
-                ),
+                Err(err) => {
+                    refused = true;
+                    tracing::warn!(
+                        file = %candidate.log.name,
+                        revision = view.position.revision,
+                        %err,
+                        "saved view refused"
+                    );
+                }
             }
         }
-        Ok((store, None))
+        if refused || files.has_unusable() {
+            self.trouble.get_or_insert_with(steps::unusable);
+        }
+        None
+    }
+
+    /// Looks whether the directory, and the file that changes are appended to, are still there. If not, that is
+    /// [`Self::trouble`] until a view is kept, in the directory that is made anew. Cheap; to be called now and then.
+    pub fn look(&mut self) {
+        let file = self.current.as_ref().map(|current| current.name);
+        let file = file.map(|name| name.to_string());
+        // Without the lock nothing was written, and every attempt to write asks for it.
+        if !self.locked {
+            return;
+        }
+        // Other errors say nothing of what is on the disk: the next write tells.
+        let gone = self.disk.look(file.as_deref()).err().filter(Gone::caused);
+        let Some(gone) = gone else { return };
+        tracing::error!(err = %gone, "what was saved is gone; the view is written again");
+        let saved = self.current.take().is_some() || self.below.take().is_some();
+        self.lost |= saved || self.begun.take().is_some();
+        self.leftovers.clear();
+        self.trouble = Some(gone);
+        self.locked = false;
+        let made = self.lock();
+        let _ = self.watch(made);
     }
 
     /// Why what was begun or kept last is not on disk, or the directory cannot be written; until something is kept.

@@ -287,6 +287,7 @@ impl<K: Kernel> Owner<K> {
                 let _ = reply.send(inventory_of(&self.enforcer));
             }
             Command::Condition(kind, condition) => self.enforcer.set_condition(kind, condition),
+            Command::LookAtDisk => self.enforcer.look_at_disk(),
             Command::Uninstall(reply) => {
                 self.hand_back();
                 let removed = self.enforcer.uninstall();

@@ -22,7 +22,7 @@ use std::{
 
 mod keep;
 
-pub use keep::{keep_renewed, keep_stored};
+pub use keep::{keep_renewed, keep_stored, keep_there};
 
 /// Chain, leaf first, and key, in one file, so that they are replaced as one.
 const IDENTITY: &str = "identity.pem";
@@ -170,7 +170,20 @@ impl Certificate {
         write(IDENTITY, &self.identity)
     }
 
-    /// The same, where nothing waits for the disk.
+    /// Stores it if somebody removed it. Whether that was so.
+    fn store_if_removed(&self, dir: &Path) -> Result<bool, CertificateError> {
+        for name in [AUTHORITIES, IDENTITY] {
+            let path = dir.join(name);
+            match path.try_exists() {
+                Ok(true) => {}
+                Ok(false) => return self.store(dir).map(|()| true),
+                Err(source) => return Err(CertificateError::File { path, source }),
+            }
+        }
+        Ok(false)
+    }
+
+    /// The same as [`Self::store`], where nothing waits for the disk.
     async fn store_aside(&self, dir: &Path) -> Result<(), CertificateError> {
         let (certificate, dir) = (self.clone(), dir.to_owned());
         let failed = |err| CertificateError::File {
@@ -270,6 +283,14 @@ mod tests {
             .expect("there")
             .permissions();
         assert_eq!(mode.mode() & 0o777, 0o600);
+
+        assert!(!loaded.store_if_removed(dir.path()).expect("looked"));
+        for name in [IDENTITY, AUTHORITIES] {
+            std::fs::remove_file(dir.path().join(name)).expect("removed");
+            assert!(loaded.store_if_removed(dir.path()).expect("stored"));
+            let again = Certificate::load(dir.path()).expect("readable");
+            assert_eq!(again.expect("there").identity, loaded.identity);
+        }
     }
 
     #[test]

@@ -7,7 +7,9 @@ use crate::{
     backoff::Backoff,
     cause::chain,
     enforce::Reconciler,
-    link::certificate::{Certificate, CertificateError, enroll, keep_renewed, keep_stored},
+    link::certificate::{
+        Certificate, CertificateError, enroll, keep_renewed, keep_stored, keep_there,
+    },
     link::state::{Link, kind},
     link::stream::Sync,
     link::way::{Role, Servers, Way},
@@ -96,6 +98,8 @@ impl Join {
         tracing::info!(identity = %certificate.peer.identity, until = %certificate.peer.not_after, "enrolled");
         let (current, certificates) = watch::channel(Arc::new(certificate));
         let dir = self.arguments.state_dir.clone();
+        let (servers, link) = (self.servers.clone(), self.link.clone());
+        tokio::spawn(keep_there(dir.clone(), servers, certificates.clone(), link));
         tokio::spawn(keep_renewed(dir, way.clone(), self.link.clone(), current));
         let sync = Sync {
             sinks: Directory::new(&self.arguments.sink_dir),

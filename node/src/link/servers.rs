@@ -136,6 +136,19 @@ impl Servers {
         Ok(())
     }
 
+    /// Writes the addresses again if somebody removed them from the state directory. Waits for the disk.
+    ///
+    /// # Errors
+    /// Those of the file system.
+    pub fn write_if_removed(&self) -> io::Result<()> {
+        let known = self.lock().clone();
+        let text = self.text(&known);
+        if known.sockets().is_empty() || text.is_empty() || self.0.path.try_exists()? {
+            return Ok(());
+        }
+        durable::replace(&self.0.path, text.as_bytes())
+    }
+
     fn lock(&self) -> MutexGuard<'_, Known> {
         self.0.known.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -667,6 +667,58 @@ fn a_change_that_waits_for_the_disk_takes_nothing_from_what_is_enforced() {
 }
 
 #[test]
+fn a_saved_view_that_the_disk_gives_later_is_enforced_later() {
+    let (disk, kernel) = (SimulatedDisk::new(1), Model::default());
+    let (a, b) = (view(&[80], &[]), view(&[443], &[]));
+    let mut enforcer = start_on(&disk, &kernel);
+    enforcer.transact(transaction(None, &a, 1)).expect("taken");
+    drop(enforcer);
+    // A reboot: the kernel is empty, and the directory cannot even be listed.
+    let kernel = Model::default();
+    disk.set_faults(disk::Faults {
+        reads: 1000,
+        ..disk::Faults::default()
+    });
+    let mut enforcer = start_on(&disk, &kernel);
+    assert_eq!(enforcer.positions().have, None);
+    assert!(enforcer.wants_retry(), "there may be a view");
+    enforcer.settle();
+    assert_eq!(enforcer.positions().have, None);
+    disk.set_faults(disk::Faults::default());
+    enforcer.settle();
+    assert!(kernel.enforces(&a, 1));
+    assert_eq!(enforcer.positions().enforced, Some(position(&a, 1)));
+    assert_eq!(told(&enforcer), []);
+    assert!(!enforcer.wants_retry());
+    enforcer
+        .transact(transaction(Some(&a), &b, 2))
+        .expect("taken");
+    drop(enforcer);
+    assert_eq!(
+        start_on(&disk, &kernel).positions().have,
+        Some(position(&b, 2))
+    );
+}
+
+#[test]
+fn what_is_removed_from_the_disk_is_written_again_without_a_change() {
+    let (disk, kernel) = (SimulatedDisk::new(1), Model::default());
+    let a = view(&[80], &[]);
+    let mut enforcer = start_on(&disk, &kernel);
+    enforcer.transact(transaction(None, &a, 1)).expect("taken");
+    disk.process().remove("view.1").expect("removed");
+    enforcer.look_at_disk();
+    assert_eq!(told(&enforcer), [("NotDurable", "StateDirectory")]);
+    assert!(enforcer.wants_retry());
+    enforcer.settle();
+    assert_eq!(told(&enforcer), []);
+    assert!(kernel.enforces(&a, 1));
+    drop(enforcer);
+    let enforcer = start_on(&disk, &Model::default());
+    assert_eq!(enforcer.positions().enforced, Some(position(&a, 1)));
+}
+
+#[test]
 fn an_interface_that_moves_changes_the_ruleset_without_a_control_plane() {
     let (dir, kernel) = (dir(), Model::default());
     let a = view(&[80], &[]);

@@ -90,13 +90,28 @@ pub(super) fn lost(newer: &Position, at: Option<&Position>) -> Condition {
 }
 
 fn not_durable(err: &io::Error) -> Condition {
+    // Only what was read at start is called so; the system has no such error.
+    let (reason, message) = if err.kind() == io::ErrorKind::InvalidData {
+        (
+            "SavedViewDamaged",
+            format!(
+                "{err}: what is enforced, if anything is, may be older than what was acknowledged, until the control plane \
+                 sends a change or the disk can be read again"
+            ),
+        )
+    } else {
+        (
+            "StateDirectory",
+            format!(
+                "the state directory cannot be written ({err}): changes of policy wait, and a reboot enforces what was \
+                 saved before; it is tried again"
+            ),
+        )
+    };
     Condition {
         kind: "NotDurable",
-        reason: "StateDirectory",
-        message: format!(
-            "the state directory cannot be written ({err}): changes of policy wait, and a reboot enforces what was \
-             saved before; it is tried again"
-        ),
+        reason,
+        message,
     }
 }
 

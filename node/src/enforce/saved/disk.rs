@@ -23,6 +23,13 @@ pub trait Disk: Debug + Send {
     /// [`InUse`] inside if another process has it, else those of the file system.
     fn lock(&mut self) -> io::Result<()>;
 
+    /// Whether the directory is still there under its name, and the file in it. If the directory is not, it is not
+    /// reserved any more.
+    ///
+    /// # Errors
+    /// [`Gone`] inside if it is not, else those of the file system.
+    fn look(&mut self, file: Option<&str>) -> io::Result<()>;
+
     /// The names of the files.
     ///
     /// # Errors
@@ -104,6 +111,18 @@ impl InUse {
     }
 }
 
+/// Somebody removed the state directory, or a file of it, while this process used it.
+#[derive(Debug, thiserror::Error)]
+#[error("`{}` was removed or replaced while the daemon used it", .0.display())]
+pub struct Gone(pub PathBuf);
+
+impl Gone {
+    /// Whether this is why an operation failed.
+    pub fn caused(err: &io::Error) -> bool {
+        err.get_ref().is_some_and(|inner| inner.is::<Self>())
+    }
+}
+
 /// A directory of the machine's file system.
 #[derive(Debug)]
 pub struct Directory {
@@ -169,6 +188,38 @@ impl Disk for Directory {
             .open(self.file(LOCK))?;
         file.write_all_at(pid.as_bytes(), 0)?;
         file.set_len(u64::try_from(pid.len()).unwrap_or(u64::MAX))
+    }
+
+    fn look(&mut self, file: Option<&str>) -> io::Result<()> {
+        let number = |metadata: &fs::Metadata| (metadata.dev(), metadata.ino());
+        let gone = |path: &Path| io::Error::new(io::ErrorKind::NotFound, Gone(path.to_owned()));
+        if let Some(locked) = &self.locked {
+            let there = match fs::metadata(&self.path) {
+                Ok(there) => number(&there) == number(&locked.metadata()?),
+                // Not a directory: a part of the path was replaced.
+                Err(err)
+                    if matches!(
+                        err.kind(),
+                        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
+                    ) =>
+                {
+                    false
+                }
+                Err(err) => return Err(err),
+            };
+            if !there {
+                self.locked = None;
+                return Err(gone(&self.path));
+            }
+        }
+        let Some(file) = file.map(|file| self.file(file)) else {
+            return Ok(());
+        };
+        match fs::metadata(&file) {
+            Ok(_) => Ok(()),
+            Err(err) if err.kind() == io::ErrorKind::NotFound => Err(gone(&file)),
+            Err(err) => Err(err),
+        }
     }
 
     fn list(&mut self) -> io::Result<Vec<String>> {

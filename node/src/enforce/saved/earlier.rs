@@ -28,6 +28,7 @@ pub(super) fn read_into(files: &mut Files, disk: &mut dyn Disk, names: &[String]
     let mut journals = Vec::new();
     for name in JOURNALS.into_iter().filter(|name| there(names, name)) {
         let (content, whole) = read(disk, name);
+        files.unread |= !whole;
         journals_whole &= whole;
         match journal(&content) {
             Some((base, start)) => journals.push((base, content, start)),
@@ -40,6 +41,7 @@ pub(super) fn read_into(files: &mut Files, disk: &mut dyn Disk, names: &[String]
             continue;
         }
         let (mut content, mut whole) = read(disk, earlier.text());
+        files.unread |= !whole;
         let Some((mut point, checksum)) = snapshot(&content) else {
             files.pass_over(name);
             continue;

@@ -24,6 +24,8 @@ pub(super) struct Files {
     passed_over: Vec<Name>,
     /// Every file of a transaction that was begun.
     pub(super) begun: Vec<Name>,
+    /// The disk did not give some file: it may the next time.
+    pub(super) unread: bool,
 }
 
 /// A snapshot and the changes after it.
@@ -32,7 +34,7 @@ pub(super) struct Log {
     pub(super) content: Vec<u8>,
     /// Not empty; the first is the snapshot.
     pub(super) points: Vec<Point>,
-    /// It was read to its end.
+    /// It was read to its end, and holds no acknowledged record that is damaged.
     pub(super) whole: bool,
 }
 
@@ -67,8 +69,14 @@ impl Files {
         let mut files = Self::default();
         earlier::read_into(&mut files, disk, &names);
         for name in names.iter().filter_map(|name| Name::parse(name)) {
-            let (content, whole) = read(disk, &name.to_string());
-            let mut points = format::points(&content);
+            let (content, mut whole) = read(disk, &name.to_string());
+            files.unread |= !whole;
+            let (mut points, read) = format::points(&content);
+            let last = points.last().map(|point| point.position);
+            if last.is_some_and(|last| format::acknowledged_behind(&content, read, &last)) {
+                tracing::warn!(file = %name, at = read, "saved view is damaged: acknowledged changes follow");
+                whole = false;
+            }
             if !name.is_acknowledged() {
                 files.begun.push(name);
             }
@@ -95,6 +103,11 @@ impl Files {
             tracing::warn!(file = %name, "saved view is damaged");
             self.passed_over.push(name);
         }
+    }
+
+    /// Whether a file may hold an acknowledged view that cannot be read.
+    pub(super) fn has_unusable(&self) -> bool {
+        !self.passed_over.is_empty()
     }
 
     /// The views that may be started with, best first.

@@ -48,24 +48,26 @@ pub(super) struct End {
     pub(super) chain: blake3::Hash,
 }
 
-/// The points of a file, up to the first record that is damaged.
-pub(super) fn points(content: &[u8]) -> Vec<Point> {
+/// The points of a file, up to the first record that is damaged, and where the bytes begin that make no point.
+pub(super) fn points(content: &[u8]) -> (Vec<Point>, usize) {
     let mut points = Vec::new();
-    if content.starts_with(MAGIC) {
-        read_points(content, MAGIC.len(), blake3::hash(MAGIC), &mut points);
+    if !content.starts_with(MAGIC) {
+        return (points, 0);
     }
-    points
+    let read = read_points(content, MAGIC.len(), blake3::hash(MAGIC), &mut points);
+    (points, read)
 }
 
-/// Appends the points that the records from `start` make; the first record covers `chain`.
+/// Appends the points that the records from `start` make; the first record covers `chain`. Returns where they end.
 pub(super) fn read_points(
     content: &[u8],
     start: usize,
     mut chain: blake3::Hash,
     points: &mut Vec<Point>,
-) {
+) -> usize {
     let mut reader = Reader { content, at: start };
     let mut parts = Vec::new();
+    let mut read = start;
     while let Some(record) = reader.record(&chain) {
         chain = record.end.chain;
         match (record.kind, points.last_mut()) {
@@ -85,7 +87,70 @@ pub(super) fn read_points(
             }
             _ => break,
         }
+        read = reader.at;
     }
+    read
+}
+
+/// Whether records behind `damaged`, where no record can be read, show that the one there was acknowledged. `last` is the
+/// view before it.
+///
+/// A power cut tears only what was not synced, in any order, and what was written over may come to light: notes of newer
+/// revisions, then one change and the record that it is good. A change behind that was written after a sync, so no cut
+/// has torn what stands before it. The last record to be acknowledged cannot be told from a torn one.
+pub(super) fn acknowledged_behind(content: &[u8], damaged: usize, last: &Position) -> bool {
+    let mut tail = Tail::Torn;
+    let mut at = damaged + 1;
+    let mut budget = SEARCH;
+    while let Some(before) = at.checked_sub(CHECKSUM) {
+        let Some(chain) = content.get(before..at) else {
+            break;
+        };
+        let ops = Reader { content, at }.looks_like_record(&last.epoch);
+        let (Some(ops), Ok(chain)) = (ops, blake3::Hash::from_slice(chain)) else {
+            at += 1;
+            continue;
+        };
+        // Bytes that only look like records are not read for ever.
+        let Some(left) = budget.checked_sub(ops) else {
+            break;
+        };
+        budget = left;
+        let mut reader = Reader { content, at };
+        match reader.record(&chain) {
+            Some(record) => {
+                match (tail, record.kind) {
+                    (Tail::Kept, Kind::Change) => return true,
+                    (Tail::Torn | Tail::Change, Kind::Change) if !record.ops.is_empty() => {
+                        tail = Tail::Change;
+                    }
+                    // A note has the digest of the view before; so this one is of a change that cannot be read.
+                    (Tail::Torn, Kind::Good) if record.position.digest != last.digest => {
+                        tail = Tail::Kept;
+                    }
+                    (Tail::Change, Kind::Good) => tail = Tail::Kept,
+                    (_, Kind::Change | Kind::Good | Kind::Part) => {}
+                }
+                at = reader.at;
+            }
+            None => at += 1,
+        }
+    }
+    false
+}
+
+/// Bytes of operations that are read in search of records behind a damaged one.
+const SEARCH: usize = 64 << 20;
+
+/// What was read behind a damaged record.
+#[derive(Clone, Copy)]
+enum Tail {
+    /// Nothing that says more.
+    Torn,
+    /// A change.
+    Change,
+    /// That a change is good: the sync that follows it may not have been done.
+    Kept,
 }
 
 /// Writes a snapshot into a new file.
@@ -193,6 +258,16 @@ impl Reader<'_> {
             revision: u64::from_le_bytes(self.array()?),
             digest: Digest(self.array()?),
         })
+    }
+
+    /// The length of operations of what may be a record of this epoch.
+    fn looks_like_record(&mut self, epoch: &Epoch) -> Option<usize> {
+        let [kind] = self.array()?;
+        Kind::from_byte(kind)?;
+        let ops = usize::try_from(u32::from_le_bytes(self.array()?)).ok()?;
+        let position = self.position()?;
+        let fits = position.epoch == *epoch && ops <= self.content.len().saturating_sub(self.at);
+        fits.then_some(ops)
     }
 
     fn record(&mut self, chain: &blake3::Hash) -> Option<Record> {

@@ -13,8 +13,10 @@ impl Store {
         if !self.locked {
             self.disk.lock()?;
             self.locked = true;
-            // It was about the lock: without it nothing else is tried.
-            self.trouble = None;
+            if !self.lost {
+                // It was about the lock: without it nothing else is tried.
+                self.trouble = None;
+            }
         }
         Ok(())
     }
@@ -32,8 +34,15 @@ impl Store {
         let (name, position) = (candidate.log.name, candidate.point.position);
         if !candidate.newest {
             self.below = Some((name, position));
-            self.trouble.get_or_insert_with(newer_unreadable);
-        } else if let Name::Numbered(..) = name {
+            self.trouble.get_or_insert_with(unusable);
+            return;
+        }
+        self.unread = false;
+        if self.locked && !self.lost {
+            // It was about what could not be read.
+            self.trouble = None;
+        }
+        if let Name::Numbered(..) = name {
             let others = begun.iter().filter(|begun| **begun != name);
             self.leftovers = others.copied().collect();
             self.current = Some(Generation {
@@ -43,6 +52,7 @@ impl Store {
                 end: candidate.point.end,
                 snapshot: candidate.snapshot_length(),
                 good: candidate.point.good,
+                synced: false,
                 durable: false,
             });
         }
@@ -68,6 +78,7 @@ impl Store {
                 end,
                 snapshot: end.length,
                 good: false,
+                synced: true,
                 durable: false,
             }),
             Err(err) => {
@@ -93,7 +104,16 @@ impl Store {
         let Some(current) = &mut self.current else {
             return Err(io::Error::other("no snapshot to append a change to"));
         };
-        current.file(&mut *self.disk)?;
+        let synced = current.synced;
+        let file = current.file(&mut *self.disk)?;
+        // Nothing is written behind what a power cut may still tear: that would look like damage.
+        let synced = if synced { Ok(()) } else { file.sync() };
+        if let Err(err) = synced {
+            // The next sync would not say what is lost.
+            self.current = None;
+            return Err(err);
+        }
+        current.synced = true;
         if !current.durable {
             for name in &self.leftovers {
                 self.disk.remove(&name.to_string())?;
@@ -162,6 +182,7 @@ impl Store {
         current.good = true;
         current.durable = true;
         self.leftovers.clear();
+        self.lost = false;
         self.trouble = None;
         Ok(())
     }
@@ -169,7 +190,7 @@ impl Store {
     pub(super) fn confirm_found(&mut self) -> io::Result<()> {
         self.lock()?;
         match &self.current {
-            None if self.below.is_some() => Err(newer_unreadable()),
+            None if self.below.is_some() => Err(unusable()),
             None => Ok(()),
             Some(current) if current.durable && self.trouble.is_none() => Ok(()),
             // Said again even if it was said before: that shows that the disk can be written.
@@ -204,6 +225,8 @@ impl Store {
         });
         self.below = None;
         self.leftovers.clear();
+        self.lost = false;
+        self.unread = false;
         self.trouble = None;
         Ok(())
     }
@@ -300,10 +323,10 @@ impl Generation {
     }
 }
 
-fn newer_unreadable() -> io::Error {
+pub(super) fn unusable() -> io::Error {
     io::Error::new(
         io::ErrorKind::InvalidData,
-        "a newer saved view cannot be used",
+        "the newest saved view is damaged or cannot be read",
     )
 }
 

@@ -5,7 +5,7 @@ use crate::{
     backoff::Backoff,
     cause::chain,
     link::state::{Link, kind},
-    link::way::{Role, Way},
+    link::way::{Role, Servers, Way},
 };
 use jiff::Timestamp;
 use palisade_identity::{PrivateKey, renew_at};
@@ -21,6 +21,8 @@ use tokio::sync::watch;
 
 /// Between attempts to renew: half a life is days long.
 const RETRY: Backoff = Backoff::new(Duration::from_secs(5), Duration::from_secs(600));
+/// Between two looks whether what is stored is still there.
+const LOOK: Duration = Duration::from_secs(5);
 
 /// Stores a certificate whose token is spent, however long the disk refuses: it is used meanwhile, and lost at a restart.
 pub async fn keep_stored(dir: PathBuf, certificate: Certificate, link: Link) {
@@ -34,6 +36,50 @@ pub async fn keep_stored(dir: PathBuf, certificate: Certificate, link: Link) {
         tokio::time::sleep(wait).await;
     }
     link.clear(kind::CERTIFICATE);
+}
+
+/// Stores the certificate, and what else of the way the state directory remembers, again if somebody removes them: both
+/// are used as long as the daemon runs, and a restart is to need no new token.
+pub async fn keep_there(
+    dir: PathBuf,
+    servers: Servers,
+    current: watch::Receiver<Arc<Certificate>>,
+    link: Link,
+) {
+    let mut missing = false;
+    loop {
+        tokio::time::sleep(LOOK).await;
+        let (certificate, dir, servers) = (current.borrow().clone(), dir.clone(), servers.clone());
+        let looked = tokio::task::spawn_blocking(move || {
+            if let Err(err) = servers.write_if_removed() {
+                tracing::warn!(%err, "addresses of the control plane cannot be written again");
+            }
+            certificate.store_if_removed(&dir)
+        });
+        match looked.await {
+            Ok(Ok(stored)) => {
+                if stored {
+                    tracing::warn!(
+                        "the certificate was removed while it is used; it is stored again"
+                    );
+                }
+                if std::mem::take(&mut missing) {
+                    link.clear(kind::CERTIFICATE);
+                }
+            }
+            Ok(Err(err)) => {
+                missing = true;
+                let message = format!(
+                    "the certificate is used, but is not on disk, and cannot be stored ({}): a restart needs a \
+                     new token",
+                    chain(&err)
+                );
+                link.set(kind::CERTIFICATE, "NotStored", message);
+            }
+            // The runtime is ending.
+            Err(_) => return,
+        }
+    }
 }
 
 /// A new key and a new certificate, with the certificate that there is.

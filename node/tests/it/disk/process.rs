@@ -1,7 +1,7 @@
 //! The door to the simulated disk, as one process has it.
 
 use super::{Done, Inode, Pending, Platters, error};
-use palisade_node::enforce::saved::{Disk, DiskFile, InUse};
+use palisade_node::enforce::saved::{Disk, DiskFile, Gone, InUse};
 use std::{
     io,
     sync::{Arc, Mutex, MutexGuard},
@@ -46,6 +46,14 @@ impl Disk for Process {
         }
         platters.owner = Some(id);
         platters.call(true).1
+    }
+
+    fn look(&mut self, file: Option<&str>) -> io::Result<()> {
+        let mut platters = self.platters();
+        platters.call(false).1?;
+        let there = file.is_none_or(|file| platters.there(file).is_ok());
+        let gone = || io::Error::other(Gone(file.unwrap_or_default().into()));
+        there.then_some(()).ok_or_else(gone)
     }
 
     fn list(&mut self) -> io::Result<Vec<String>> {

@@ -33,6 +33,8 @@ pub(super) struct Machine {
     history: Vec<Position>,
     revision: u64,
     epoch: u8,
+    /// The disk itself works: processes are killed and power is cut, and that is all. Nothing may look like damage then.
+    works: bool,
     pub(super) log: Vec<String>,
 }
 
@@ -58,6 +60,7 @@ impl Machine {
             history: Vec::new(),
             revision: 0,
             epoch: 1,
+            works: false,
             log: Vec::new(),
         };
         if machine.one_in(8) {
@@ -104,8 +107,10 @@ impl Machine {
         let writes = [0, 0, 30, 300, 1000][self.random.random_range(0..5_usize)];
         let after = self.random.random_range(0..60);
         let ends = self.random.random_range(0..4);
+        let reads = if self.one_in(6) { 300 } else { 0 };
+        let (reads, writes) = if self.works { (0, 0) } else { (reads, writes) };
         Faults {
-            reads: if self.one_in(6) { 300 } else { 0 },
+            reads,
             writes,
             cut_after: (ends == 0).then_some(after),
             killed_after: (ends == 1).then_some(after),
@@ -157,6 +162,9 @@ impl Machine {
                     || self.notes.contains(&at)
             }
         };
+        if self.works && self.disk.has_power() {
+            assert!(store.trouble().is_none(), "{:?}", store.trouble());
+        }
         if reads_fail {
             assert!(position.is_none_or(|at| self.history.contains(&at)));
         } else {
@@ -167,7 +175,7 @@ impl Machine {
         }
         self.under_way = None;
         Life {
-            fallen_back: !allowed || reads_fail && !store.takes_changes(),
+            fallen_back: !allowed || store.is_unread(),
             store,
             held: found,
         }
@@ -206,9 +214,9 @@ impl Machine {
             self.doubtful.extend(life.held.map(|(held, _)| held));
         } else if let Some(held) = life.held {
             assert!(life.store.trouble().is_none());
-            let noted = self
-                .good
-                .is_some_and(|good| (good.epoch, good.digest) == (held.0.epoch, held.0.digest));
+            let same = |good: Position| (good.epoch, good.digest) == (held.0.epoch, held.0.digest);
+            // One that was begun may be the same view as the good one, at another revision.
+            let noted = self.good.is_some_and(same) && !self.begun.contains(&held.0);
             if !noted {
                 self.settled(life, held);
             }
@@ -334,6 +342,7 @@ impl Machine {
 
     pub(super) fn run(&mut self) {
         let mut ended = End::Cut;
+        self.works = self.one_in(3);
         for _ in 0..self.random.random_range(1..8) {
             let faults = self.faults();
             let life = self.start(faults, ended);
