@@ -18,6 +18,6 @@ pub mod scenario;
 pub mod traffic;
 
 /// The breath between two looks at something that is being waited for, always with a deadline around it.
-pub(crate) fn pause() {
+pub fn pause() {
     std::thread::sleep(std::time::Duration::from_millis(20));
 }

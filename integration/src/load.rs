@@ -144,6 +144,15 @@ impl Load {
         })
     }
 
+    /// What was counted so far. A packet under way is counted before the product, and not yet after it.
+    ///
+    /// # Errors
+    ///
+    /// Where the counters cannot be read.
+    pub fn so_far(&self, sandbox: &Sandbox) -> Result<Counts> {
+        read(sandbox.station(&self.host)?.namespace(), &self.streams)
+    }
+
     /// Stops sending and says what was counted, once the last packet has been.
     ///
     /// # Errors
@@ -180,6 +189,17 @@ impl Drop for Load {
 }
 
 impl Counts {
+    /// Packets before and after the product, of the streams that pass or of those that do not.
+    pub fn sums(&self, passes: bool) -> (u64, u64) {
+        let streams = self
+            .0
+            .iter()
+            .filter(|counted| counted.stream.passes == passes);
+        streams.fold((0, 0), |(before, after), counted| {
+            (before + counted.before, after + counted.after)
+        })
+    }
+
     /// Panics where a packet was lost or leaked, or so few were sent that it means nothing.
     ///
     /// # Panics

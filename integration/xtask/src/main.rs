@@ -37,6 +37,8 @@ fn main() -> ExitCode {
 const SEQUENCES: &str = "10000";
 /// Seeds of the simulated disk that `--long` runs.
 const DISKS: &str = "30000";
+/// Kills of a daemon in the middle of its changes that `--long` makes; `cargo verify` makes some thirty.
+const KILLS: &str = "150";
 
 /// Everything CI runs, and with `--long` what takes longer. Style stages are all run before the verdict; a build that fails
 /// ends it at once.
@@ -70,13 +72,26 @@ fn verify(arguments: &[String]) -> Result<(), String> {
         cargo(&["test", "--workspace", "--no-fail-fast"]),
     );
     if long {
-        for (name, test, seeds) in [
-            ("sequences of faults", "sequences::", SEQUENCES),
-            ("simulated disks", "saved::faults::", DISKS),
+        for (name, file, test, variable, count) in [
+            (
+                "sequences of faults",
+                "it",
+                "sequences::",
+                "PALISADE_SEEDS",
+                SEQUENCES,
+            ),
+            (
+                "simulated disks",
+                "it",
+                "saved::faults::",
+                "PALISADE_SEEDS",
+                DISKS,
+            ),
+            ("kills", "kills", "killed", "PALISADE_KILLS", KILLS),
         ] {
             // The whole workspace, so that nothing is built again; other tests are filtered out by name.
-            let mut command = cargo(&["test", "--workspace", "--test", "it", "--", test]);
-            command.env("PALISADE_SEEDS", seeds);
+            let mut command = cargo(&["test", "--workspace", "--test", file, "--", test]);
+            command.env(variable, count);
             stages.may_fail(name, command);
         }
     }
