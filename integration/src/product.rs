@@ -122,6 +122,22 @@ impl Deployment {
         self.launch_node(host, &[])
     }
 
+    /// The same by another command that runs the daemon's in the end, as a service manager does.
+    ///
+    /// # Errors
+    ///
+    /// Where it does not become ready.
+    pub fn start_node_as(
+        &mut self,
+        host: &str,
+        wrap: impl FnOnce(&Command) -> Command,
+    ) -> Result<()> {
+        let (door, command) = self.node_command(host)?;
+        let process = self.launch(host, &door, &mut wrap(&command))?;
+        self.put_node(host, process);
+        Ok(())
+    }
+
     /// The same, without waiting until it is ready: for those who kill it before.
     ///
     /// # Errors

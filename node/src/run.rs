@@ -22,13 +22,15 @@ use crate::{
     plugins::{audit::sink::Directory, supervisor},
 };
 use anyhow::{Context, Result};
-use palisade_netfilter::{Feature, Netfilter, OldKernel, ReadError};
+use palisade_netfilter::{Feature, Netfilter, OldKernel, ReadError, Writer};
 use palisade_policy::packet::Environment;
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 use tokio::{
     signal::unix::{SignalKind, signal},
     sync::{Notify, watch},
 };
+
+mod file_store;
 
 /// Until interfaces that could not be read are tried again.
 const REREAD: Duration = Duration::from_secs(1);
@@ -59,8 +61,13 @@ pub async fn run(arguments: Run) -> Result<()> {
         control_plane: servers.sockets().borrow().clone(),
     };
     let shared = arguments.share_tables;
-    let open = move || Ok(Netfilter::open()?.sharing(shared));
+    let writer = writer(shared).context("open a netfilter socket")?;
+    let kept = writer.clone();
+    let open = move || Ok(Netfilter::open_with(writer)?.sharing(shared));
     let running = enforce::start_on(open, dir, environment, metrics.clone()).await?;
+    if !shared {
+        file_store::keep(&kept);
+    }
     let reconciler = running.reconciler;
     let mut enforcer_ended = tokio::task::spawn_blocking(move || running.thread.join());
     if let Some(old) = old {
@@ -104,6 +111,7 @@ pub async fn run(arguments: Run) -> Result<()> {
             _ = interrupt.recv() => break Ok(()),
             () = uninstalled.notified() => {
                 tracing::info!("our tables are removed; nothing is enforced");
+                file_store::remove();
                 break Ok(());
             }
             // Nobody would repair anything here any more: the service manager starts a process that does.
@@ -124,6 +132,19 @@ pub async fn run(arguments: Run) -> Result<()> {
     reconciler.stop().await;
     let _ = enforcer_ended.await;
     ended
+}
+
+/// The socket that writes: that of the daemon before us where the service manager kept it, so that our tables never were
+/// without an owner.
+fn writer(shared: bool) -> io::Result<Writer> {
+    match file_store::take() {
+        Some(writer) if !shared => Ok(writer),
+        Some(_) => {
+            file_store::remove();
+            Writer::open()
+        }
+        None => Writer::open(),
+    }
 }
 
 /// The lock of this network namespace: two daemons would undo each other's tables.

@@ -57,8 +57,16 @@ impl Netfilter {
     /// # Errors
     /// When a socket cannot be made.
     pub fn open() -> io::Result<Self> {
+        Self::open_with(Writer::open()?)
+    }
+
+    /// The same with a socket that writes, of this network namespace.
+    ///
+    /// # Errors
+    /// When the socket that reads cannot be made.
+    pub fn open_with(writer: Writer) -> io::Result<Self> {
         Ok(Self {
-            writer: Writer::open()?,
+            writer,
             socket: Socket::open()?,
             buffer: Buffer::default(),
             monitor: None,

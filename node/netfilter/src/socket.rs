@@ -4,12 +4,14 @@ use libc::{c_int, c_void, timeval};
 use mnl::{Bus, Socket as Mnl};
 use std::{
     io,
-    os::fd::{AsFd, AsRawFd, BorrowedFd},
+    os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
 };
 
 /// The socket, and a buffer for what it receives.
 pub(crate) struct Socket {
     mnl: Mnl,
+    /// Kept apart: libmnl does not know that of a socket that was handed over.
+    port: u32,
     received: Vec<u32>,
     /// What the send buffer is known to hold, in bytes.
     sendable: usize,
@@ -39,23 +41,53 @@ impl Socket {
     pub(crate) fn open_on(bus: Bus) -> io::Result<Self> {
         let mnl = Mnl::new(bus)?;
         let mut socket = Self {
+            port: mnl.portid(),
             mnl,
             received: vec![0; RECEIVED / 4],
             sendable: 0,
             sequence: 1,
         };
-        socket.close_in_children()?;
+        socket.prepare()?;
+        Ok(socket)
+    }
+
+    fn prepare(&mut self) -> io::Result<()> {
+        self.close_in_children()?;
         for option in [libc::NETLINK_EXT_ACK, libc::NETLINK_CAP_ACK] {
             // Kernels before 4.12 and 4.3 have neither; errors are then told without their place.
-            let _ = socket.set(libc::SOL_NETLINK, option, 1);
+            let _ = self.set(libc::SOL_NETLINK, option, 1);
         }
-        socket.force(libc::SO_RCVBUFFORCE, libc::SO_RCVBUF, RECEIVE_BUFFER)?;
-        socket.room(RECEIVED)?;
+        self.force(libc::SO_RCVBUFFORCE, libc::SO_RCVBUF, RECEIVE_BUFFER)?;
+        self.room(RECEIVED)?;
         let patience = timeval {
             tv_sec: PATIENCE,
             tv_usec: 0,
         };
-        socket.set_any(libc::SOL_SOCKET, libc::SO_RCVTIMEO, &patience)?;
+        self.set_any(libc::SOL_SOCKET, libc::SO_RCVTIMEO, &patience)
+    }
+
+    /// One to netfilter that another process made in the network namespace of this thread, and handed over.
+    pub(crate) fn handed_over(descriptor: &OwnedFd) -> io::Result<Self> {
+        let mut socket = Self::open()?;
+        let made = descriptor.as_raw_fd();
+        let alike = |option| -> io::Result<bool> {
+            Ok(get::<c_int>(made, option)? == get::<c_int>(socket.mnl.as_raw_fd(), option)?)
+        };
+        if !alike(libc::SO_DOMAIN)? || !alike(libc::SO_PROTOCOL)? {
+            return Err(io::Error::other("it is no netlink socket to netfilter"));
+        }
+        let namespace: u64 = get(made, libc::SO_NETNS_COOKIE)?;
+        if namespace != get::<u64>(socket.mnl.as_raw_fd(), libc::SO_NETNS_COOKIE)? {
+            return Err(io::Error::other("it is of another network namespace"));
+        }
+        // SAFETY: both are open descriptors; libmnl goes on with the number that it has, and closes it.
+        match unsafe { libc::dup3(made, socket.mnl.as_raw_fd(), libc::O_CLOEXEC) } {
+            -1 => return Err(io::Error::last_os_error()),
+            _ => socket.port = port(made)?,
+        }
+        socket.sendable = 0;
+        socket.prepare()?;
+        socket.drain()?;
         Ok(socket)
     }
 
@@ -70,7 +102,7 @@ impl Socket {
 
     /// Port that the kernel puts into what it says about our messages.
     pub(crate) fn port(&self) -> u32 {
-        self.mnl.portid()
+        self.port
     }
 
     /// `count` sequence numbers of our own; the first of them.
@@ -172,6 +204,31 @@ impl Socket {
             0 => Ok(()),
             _ => Err(io::Error::last_os_error()),
         }
+    }
+}
+
+/// An option of a socket; `T` is what it gives.
+fn get<T: Copy + Default>(descriptor: c_int, option: c_int) -> io::Result<T> {
+    let mut value = T::default();
+    let mut length = libc::socklen_t::try_from(size_of::<T>()).map_err(io::Error::other)?;
+    let into = std::ptr::from_mut(&mut value).cast::<c_void>();
+    // SAFETY: the kernel writes at most `length` bytes, which are those of `value`; any bytes make an integer.
+    match unsafe { libc::getsockopt(descriptor, libc::SOL_SOCKET, option, into, &raw mut length) } {
+        0 => Ok(value),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
+/// The port that a netlink socket is bound to.
+fn port(descriptor: c_int) -> io::Result<u32> {
+    // SAFETY: an address of zeros is a valid one.
+    let mut address: libc::sockaddr_nl = unsafe { std::mem::zeroed() };
+    let mut length = libc::socklen_t::try_from(size_of_val(&address)).map_err(io::Error::other)?;
+    let into = std::ptr::from_mut(&mut address).cast::<libc::sockaddr>();
+    // SAFETY: the kernel writes at most `length` bytes, which are those of `address`.
+    match unsafe { libc::getsockname(descriptor, into, &raw mut length) } {
+        0 => Ok(address.nl_pid),
+        _ => Err(io::Error::last_os_error()),
     }
 }
 

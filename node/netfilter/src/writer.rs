@@ -12,6 +12,7 @@ use crate::{
 };
 use std::{
     io,
+    os::fd::{AsFd, OwnedFd},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
@@ -39,7 +40,18 @@ impl Writer {
     /// # Errors
     /// The socket cannot be made.
     pub fn open() -> io::Result<Self> {
-        let socket = Socket::open()?;
+        Ok(Self::of(Socket::open()?))
+    }
+
+    /// The socket of a writer before us, which somebody kept open meanwhile: what it owned is ours.
+    ///
+    /// # Errors
+    /// It is no such socket, or of another network namespace.
+    pub fn handed_over(descriptor: &OwnedFd) -> io::Result<Self> {
+        Ok(Self::of(Socket::handed_over(descriptor)?))
+    }
+
+    fn of(socket: Socket) -> Self {
         let port = socket.port();
         let pen = Pen {
             socket,
@@ -47,7 +59,15 @@ impl Writer {
             committed: 0,
         };
         let pen = Arc::new(Mutex::new(pen));
-        Ok(Self { pen, port })
+        Self { pen, port }
+    }
+
+    /// The socket once more, for whoever keeps it open while no process of ours runs.
+    ///
+    /// # Errors
+    /// No descriptor is left.
+    pub fn descriptor(&self) -> io::Result<OwnedFd> {
+        self.lock().socket.as_fd().try_clone_to_owned()
     }
 
     /// The socket's port: the kernel names it in what it says about this socket's transactions, and as owner of tables.
