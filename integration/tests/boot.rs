@@ -3,9 +3,14 @@
 
 use palisade_integration::format::Protocol;
 use palisade_integration::pair::{MUST_DROP, MUST_PASS, Pair, allow, host_endpoint};
+use palisade_integration::pause;
 use palisade_integration::prerequisite::{Prerequisite, have};
+use rustix::process::{Signal, kill_process};
+use std::io::Write;
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::{Duration, Instant};
 
 /// Opened by the policy that was acknowledged last.
 const LATEST: u16 = 8056;
@@ -183,19 +188,145 @@ fn uninstall_beside_a_daemon_without_a_socket_says_what_to_do_and_that_works() {
     drop(read_only);
 }
 
+/// Somebody asks, as `palisade-node uninstall` does, and waits for no answer.
+fn ask_for_uninstall(pair: &Pair) -> UnixStream {
+    let socket = pair.state_dir().join("socket");
+    let mut asker = UnixStream::connect(socket).expect("a daemon");
+    asker.write_all(b"\"uninstall\"\n").expect("asked");
+    asker
+}
+
 #[test]
 fn an_uninstall_whose_asker_goes_away_ends_the_daemon_all_the_same() {
-    use std::io::Write;
     let Some(mut pair) = pair("asker gone") else {
         return;
     };
-    let socket = pair.deployment.file("host0").join("socket");
-    let mut asker = std::os::unix::net::UnixStream::connect(socket).expect("a daemon");
-    asker.write_all(b"\"uninstall\"\n").expect("asked");
+    let asker = ask_for_uninstall(&pair);
+    let host = pair.sandbox.station("host0").expect("host0").namespace();
+    let removed = || {
+        !host
+            .nft("list tables")
+            .expect("listed")
+            .contains("inet palisade")
+    };
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while !removed() {
+        assert!(Instant::now() < deadline, "tables are not removed");
+        pause();
+    }
     drop(asker);
     let ended = pair.deployment.node("host0").and_then(|node| node.wait());
     assert!(ended.expect("an end").success(), "the daemon ends well");
     pair.expect(Protocol::UDP, MUST_DROP, true);
+}
+
+/// The daemon hangs, the asker gives up, and the daemon goes on: long after somebody was told that it failed.
+#[test]
+fn an_uninstall_whose_asker_gave_up_before_it_began_is_not_carried_out() {
+    let Some(mut pair) = pair("asker gave up") else {
+        return;
+    };
+    let pid = pair.deployment.node("host0").and_then(|node| node.pid());
+    let pid = pid.expect("a daemon");
+    kill_process(pid, Signal::STOP).expect("a stop");
+    drop(ask_for_uninstall(&pair));
+    kill_process(pid, Signal::CONT).expect("a continuation");
+    // Questions are answered in order, or nearly.
+    let (code, said) = node(&pair, &["status"], &pair.state_dir());
+    assert_eq!(code, Some(0), "{said}");
+    pair.expect(Protocol::UDP, MUST_DROP, false);
+    pair.expect(Protocol::UDP, MUST_PASS, true);
+    let (code, said) = node(&pair, &["status"], &pair.state_dir());
+    assert_eq!(code, Some(0), "{said}");
+}
+
+#[test]
+fn purge_removes_what_is_ours_and_refuses_another_directory() {
+    let Some(mut pair) = pair("purge") else {
+        return;
+    };
+    let dir = pair.state_dir();
+    let elsewhere = tempfile::tempdir().expect("a directory");
+    let precious = elsewhere.path().join("precious");
+    std::fs::write(&precious, b"x").expect("written");
+    let (code, said) = node(&pair, &["uninstall"], &dir);
+    assert_eq!(code, Some(0), "{said}");
+    assert!(said.contains("--purge"), "{said}");
+    let ended = pair.deployment.node("host0").and_then(|node| node.wait());
+    assert!(ended.expect("an end").success());
+    let (code, said) = node(&pair, &["uninstall", "--purge"], elsewhere.path());
+    assert_eq!(code, Some(1), "{said}");
+    assert!(
+        said.contains("no state directory") && precious.exists(),
+        "{said}"
+    );
+    let (code, said) = node(&pair, &["uninstall", "--purge"], &dir);
+    assert_eq!(code, Some(0), "{said}");
+    assert!(!dir.exists(), "{said}");
+}
+
+/// A host that is closed until it has policy has to enrol, wherever the enrolment server listens.
+#[test]
+fn a_host_that_is_closed_without_policy_enrols_at_any_port() {
+    let Some(mut pair) = pair("closed") else {
+        return;
+    };
+    let ended = pair
+        .deployment
+        .node("host0")
+        .and_then(|node| node.terminate());
+    assert!(ended.expect("an end").success());
+    let dir = pair.state_dir();
+    let (code, said) = node(&pair, &["uninstall", "--purge"], &dir);
+    assert_eq!(code, Some(0), "{said}");
+    // It knows nothing of the port where the host will enrol.
+    let words = [
+        "guard",
+        "--without-view",
+        "closed",
+        "--server",
+        "198.18.0.9:1",
+    ];
+    let (code, said) = node(&pair, &words, &dir);
+    assert_eq!(code, Some(0), "{said}");
+    pair.expect(Protocol::UDP, MUST_PASS, false);
+    let Pair {
+        sandbox,
+        deployment,
+        ..
+    } = &mut pair;
+    deployment
+        .enrol(sandbox, "host0")
+        .expect("it enrols, and enforces");
+    pair.expect(Protocol::UDP, MUST_PASS, true);
+    pair.expect(Protocol::UDP, MUST_DROP, false);
+}
+
+#[test]
+fn guard_fails_where_what_is_saved_cannot_be_read() {
+    let Some(mut pair) = pair("damaged") else {
+        return;
+    };
+    let ended = pair
+        .deployment
+        .node("host0")
+        .and_then(|node| node.terminate());
+    assert!(ended.expect("an end").success());
+    let dir = pair.state_dir();
+    for entry in std::fs::read_dir(&dir).expect("listed") {
+        let path = entry.expect("an entry").path();
+        let name = path.file_name().and_then(|name| name.to_str());
+        if name.is_some_and(|name| name.starts_with("view.")) {
+            let whole = std::fs::read(&path).expect("read");
+            std::fs::write(&path, &whole[..300]).expect("written");
+        }
+    }
+    let host = pair.sandbox.station("host0").expect("host0").namespace();
+    host.nft("flush ruleset").expect("flushed");
+    let (code, said) = node(&pair, &["guard", "--without-view", "closed"], &dir);
+    assert_eq!(code, Some(1), "{said}");
+    assert!(said.contains("cannot be read"), "{said}");
+    pair.expect(Protocol::UDP, MUST_PASS, false);
 }
 
 #[test]

@@ -23,7 +23,8 @@ pub enum Command {
     Run(Run),
     /// Enforce the saved policy once, and end: for the boot, before the network. Needs no control plane.
     ///
-    /// Exit codes: 0, it is enforced, or none was saved and what --without-view says is done; 1, it is not; 2, wrong usage.
+    /// Exit codes: 0, it is enforced, or none was saved and what --without-view says is done; 1, it is not, or what was saved
+    /// cannot be read (what --without-view says is done then, too); 2, wrong usage.
     Guard(Guard),
     /// Say how this host is: what is enforced, and what is not as it should be.
     ///
@@ -79,6 +80,9 @@ pub struct Guard {
     /// Control plane, whose remembered addresses stay reachable: host name or address, and port.
     #[arg(long, value_name = "HOST:PORT", env = "PALISADE_SERVER", value_parser = parse_server)]
     pub server: Option<Server>,
+    /// Where the daemon will enrol, which stays reachable too [default: the server's host, port 7601].
+    #[arg(long, value_name = "HOST:PORT", value_parser = parse_server)]
+    pub enroll_server: Option<Server>,
     /// Directory of the saved policy.
     #[arg(long, value_name = "DIR", env = "PALISADE_STATE_DIR")]
     pub state_dir: PathBuf,
@@ -112,7 +116,7 @@ pub struct Status {
 /// Arguments of `uninstall`.
 #[derive(Args, Clone, Debug)]
 pub struct Uninstall {
-    /// Also delete certificate and saved policy.
+    /// Also delete certificate and saved policy: what this program keeps in the state directory, and nothing else.
     #[arg(long, requires = "state_dir")]
     pub purge: bool,
     /// State directory of the daemon.

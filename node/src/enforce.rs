@@ -12,7 +12,7 @@ use palisade_policy::{
     ids::EndpointId, packet::Environment, resolve::EndpointStatus, view::Position, wire,
 };
 use palisade_proto::v1;
-use std::{collections::BTreeMap, path::Path, time::Instant};
+use std::{collections::BTreeMap, time::Instant};
 use tokio::sync::{mpsc, oneshot, watch};
 
 mod belief;
@@ -191,15 +191,4 @@ pub fn uninstall<K: Kernel>(kernel: &mut K) -> Result<bool, Trouble> {
         kernel.verify(&plan).map_err(Trouble::Mismatch)?;
     }
     Ok(true)
-}
-
-/// Removes what the daemon keeps.
-///
-/// # Errors
-/// Those of the file system.
-pub fn purge(dir: &Path) -> std::io::Result<()> {
-    match std::fs::remove_dir_all(dir) {
-        Err(err) if err.kind() == std::io::ErrorKind::NotFound => Ok(()),
-        other => other,
-    }
 }

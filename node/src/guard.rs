@@ -19,7 +19,8 @@ pub async fn guard(arguments: &Guard) -> Result<String> {
     let _alone = lock_namespace().context("another daemon is at work")?;
     suitable_kernel()?;
     let control_plane = arguments.server.as_ref().map(|server| {
-        let servers = Servers::open(&arguments.state_dir, server, None);
+        let enrollment = arguments.enroll_server.as_ref();
+        let servers = Servers::open(&arguments.state_dir, server, enrollment);
         servers.sockets().borrow().clone()
     });
     let environment = Environment {
@@ -40,11 +41,15 @@ pub async fn guard(arguments: &Guard) -> Result<String> {
         let why: Vec<_> = conditions.into_iter().map(|told| told.message).collect();
         anyhow::bail!("the saved policy is not enforced: {}", why.join("; "));
     }
-    match arguments.without_view {
-        WithoutView::Nothing => Ok("no policy is saved: nothing was changed".to_owned()),
+    let done = match arguments.without_view {
+        WithoutView::Nothing => "nothing was changed",
         WithoutView::Closed => {
             enforcer.close().context("close this host")?;
-            Ok("no policy is saved: everything is closed but for the default failsafes".to_owned())
+            "everything is closed but for the default failsafes"
         }
+    };
+    match enforcer.unreadable() {
+        Some(err) => anyhow::bail!("a policy may be saved that cannot be read ({err}): {done}"),
+        None => Ok(format!("no policy is saved: {done}")),
     }
 }

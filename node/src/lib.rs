@@ -6,7 +6,7 @@
 //! * [`plugins`] — WebAssembly plugins, and the threads that ask them: packets in a queue, events for auditors;
 //! * [`observe`] — what others are told;
 //! * [`link`] — the control plane: certificate, stream;
-//! * [`local`], [`guard`] — what this host's own people ask for;
+//! * [`local`], [`guard`], [`purge`] — what this host's own people ask for;
 //! * [`run`] — what starts when.
 //!
 //! Beside them: [`condition`], [`metrics`], [`backoff`], [`durable`], [`cause`], [`clock`], [`log`], `readiness` and [`wake`], which import none.
@@ -27,6 +27,7 @@ pub mod log;
 pub mod metrics;
 pub mod observe;
 pub mod plugins;
+pub mod purge;
 mod readiness;
 pub mod run;
 pub mod wake;

@@ -11,7 +11,10 @@ use crate::{
     metrics::Metrics,
 };
 use palisade_proto::v1::NodeReport;
-use rustix::process::geteuid;
+use rustix::{
+    event::{PollFd, PollFlags, Timespec, poll},
+    process::geteuid,
+};
 use serde::{Deserialize, Serialize};
 use std::{
     io,
@@ -168,9 +171,9 @@ impl Local {
         }
     }
 
-    async fn converse(&self, mut stream: UnixStream) -> io::Result<()> {
+    async fn converse(&self, stream: UnixStream) -> io::Result<()> {
         let asker = stream.peer_cred()?.uid();
-        let (read, mut write) = stream.split();
+        let (read, mut write) = stream.into_split();
         let answer = if asker != 0 && asker != geteuid().as_raw() {
             Answer::Failed("only root may ask".to_owned())
         } else {
@@ -179,6 +182,8 @@ impl Local {
                 .read_line(&mut line)
                 .await?;
             match serde_json::from_str(&line) {
+                // Whoever gave up while this process was stopped, or hung, wants nothing any more.
+                Ok(_) if is_gone(write.as_ref())? => return Ok(()),
                 Ok(question) => self.answer(question).await,
                 Err(err) => {
                     Answer::Failed(format!("not a question that this version knows: {err}"))
@@ -260,6 +265,16 @@ fn listen(path: &Path) -> io::Result<(unix::net::UnixListener, Inode)> {
     listener.set_nonblocking(true)?;
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))?;
     Ok((listener, Inode::of(path)?))
+}
+
+/// Whether the other side has closed the connection.
+fn is_gone(stream: &UnixStream) -> io::Result<bool> {
+    let mut polled = [PollFd::new(stream, PollFlags::RDHUP)];
+    poll(&mut polled, Some(&Timespec::default()))?;
+    let [stream] = polled;
+    Ok(stream
+        .revents()
+        .intersects(PollFlags::RDHUP | PollFlags::HUP))
 }
 
 fn is_absent(err: &io::Error) -> bool {

@@ -11,7 +11,9 @@ use palisade_node::{
     },
     guard,
     local::{Answer, Question, client::ask},
-    log, run,
+    log,
+    purge::{Purged, purge},
+    run,
 };
 use std::{
     io::{self, IsTerminal, Write},
@@ -122,11 +124,33 @@ fn uninstall(arguments: &Uninstall) -> Result<()> {
     } else {
         say("no tables of ours")?;
     }
-    if let (true, Some(dir)) = (arguments.purge, dir) {
-        enforce::purge(dir).with_context(|| format!("purge `{}`", dir.display()))?;
-        say(&format!("`{}` removed", dir.display()))?;
+    match dir {
+        Some(dir) if arguments.purge => say(&purged(dir)?),
+        Some(dir) => say(&format!(
+            "what is saved in `{}` is kept, and `palisade-node guard` or `run` enforces it again: --purge removes it",
+            dir.display()
+        )),
+        None => Ok(()),
     }
-    Ok(())
+}
+
+fn purged(dir: &Path) -> Result<String> {
+    let purged = purge(dir).with_context(|| format!("purge `{}`", dir.display()))?;
+    let dir = dir.display();
+    Ok(match purged {
+        Purged::Whole => format!("`{dir}` removed"),
+        Purged::Absent => format!("there is no `{dir}`: nothing was saved there"),
+        Purged::Kept(others) => {
+            let others: Vec<_> = others
+                .iter()
+                .map(|path| path.display().to_string())
+                .collect();
+            format!(
+                "what palisade-node kept in `{dir}` is removed; these are not ours and stay: {}",
+                others.join(", ")
+            )
+        }
+    })
 }
 
 /// A daemon is at work that nobody can ask: what to do so that nothing repairs what is removed.

@@ -105,6 +105,7 @@ pub async fn run(arguments: Run) -> Result<()> {
 
     let enforces = || reconciler.positions().borrow().have.is_some();
     let mut given_up = false;
+    let mut left = "what the kernel holds stays";
     let ended = loop {
         tokio::select! {
             _ = terminate.recv() => break Ok(()),
@@ -112,6 +113,7 @@ pub async fn run(arguments: Run) -> Result<()> {
             () = uninstalled.notified() => {
                 tracing::info!("our tables are removed; nothing is enforced");
                 file_store::remove();
+                left = "nothing of ours is in the kernel";
                 break Ok(());
             }
             // Nobody would repair anything here any more: the service manager starts a process that does.
@@ -126,7 +128,7 @@ pub async fn run(arguments: Run) -> Result<()> {
             },
         }
     };
-    tracing::info!("stopping; what the kernel holds stays");
+    tracing::info!("stopping; {left}");
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
     supervisor.stop().await;
     reconciler.stop().await;
@@ -242,7 +244,9 @@ async fn tell_ready(reconciler: Reconciler) {
     let mut positions = reconciler.positions();
     let nothing_saved = positions.borrow().have.is_none();
     if nothing_saved {
-        tracing::info!("no view is saved here: nothing is enforced yet");
+        tracing::info!(
+            "no view was found on disk; policy is enforced once the control plane sends it"
+        );
         notify(sd_notify::NotifyState::Ready);
     }
     let enforced = positions

@@ -55,6 +55,8 @@ pub struct Enforcer<K> {
     newer: Option<Position>,
     /// Our tables were removed for good.
     uninstalled: bool,
+    /// There is no view, and everything is closed until there is one.
+    closed: bool,
     /// View or machine changed since the kernel last agreed with them.
     stale: bool,
     /// Who may have changed our tables since they were read.
@@ -152,6 +154,7 @@ impl<K: Kernel> Enforcer<K> {
             owned,
             newer,
             uninstalled: false,
+            closed: false,
             stale: true,
             suspect: None,
             endpoints: BTreeMap::new(),
@@ -165,6 +168,11 @@ impl<K: Kernel> Enforcer<K> {
             feed,
             queued: true,
         };
+        // Rules of ours that are no view's are those of a guard before us: they stay until there is a view, and the ways to
+        // the control plane are open in them.
+        let known = enforcer.tables.known();
+        let ruled = known.is_some_and(|actual| !actual.ruleset().tables.is_empty());
+        enforcer.closed = ruled && named.is_none() && enforcer.held.is_none();
         enforcer.settle();
         Ok(enforcer)
     }
@@ -259,7 +267,19 @@ impl<K: Kernel> Enforcer<K> {
     pub fn close(&mut self) -> Result<(), Trouble> {
         let view = quarantine::nothing_saved();
         let lowered = lower(&view, &self.environment, None, &mut LowerCache::new());
-        self.tables.reach(lowered.ruleset, None)
+        self.tables.reach(lowered.ruleset, None)?;
+        (self.closed, self.stale) = (true, false);
+        Ok(())
+    }
+
+    /// What may be saved and cannot be read, if nothing could be.
+    pub fn unreadable(&self) -> Option<&std::io::Error> {
+        self.store.trouble().filter(|_| self.held.is_none())
+    }
+
+    /// There is no view, and everything is closed.
+    pub fn is_closed(&self) -> bool {
+        self.closed && self.held.is_none()
     }
 
     /// Removes our tables, and enforces nothing from now on. Whether there were any. What is saved stays.
@@ -272,6 +292,7 @@ impl<K: Kernel> Enforcer<K> {
         let there = known.is_some_and(|actual| !actual.ruleset().tables.is_empty());
         self.tables.reach(Ruleset::default(), None)?;
         self.uninstalled = true;
+        self.closed = false;
         self.held = None;
         self.at = None;
         Ok(there)
@@ -311,7 +332,15 @@ impl<K: Kernel> Enforcer<K> {
         } else if let Some(newer) = self.newer {
             self.trouble = Some(lost(&newer, self.at.as_ref()));
         } else if self.held.is_none() {
-            self.trouble = None;
+            let closed = if self.closed && self.stale {
+                self.close()
+            } else {
+                Ok(())
+            };
+            match closed {
+                Ok(()) => self.trouble = None,
+                Err(trouble) => self.note_trouble(&trouble),
+            }
         } else {
             let settled = !self.stale && self.tables.enforced() == self.at;
             let enforced = if settled {

@@ -55,11 +55,12 @@ impl<K: Kernel> Enforcer<K> {
         let Positions { have, enforced } = self.positions();
         // What is acknowledged is enforced all the same.
         let reason = if self.pending.is_some() && enforced == have {
+            tracing::error!(err = %message, "a change waits; what was acknowledged is enforced; it is tried again");
             "MachineFault"
         } else {
+            tracing::error!(err = %message, "policy is not known to be enforced; it is tried again");
             "NotEnforced"
         };
-        tracing::error!(err = %message, reason, "the kernel is not as it should be; it is tried again");
         self.trouble = Some(Condition {
             kind: "Degraded",
             reason,
