@@ -29,21 +29,21 @@ impl Client {
         let unusable = |error: tonic::transport::Error| {
             Failure::invalid(format!("the context is not usable: {}", chain(&error)))
         };
-        let channel = Endpoint::from_shared(format!("https://{}", context.server))
+        let unreachable = |why: &str| {
+            Failure::unreachable(format!("cannot reach `{}`: {why}", context.server))
+                .hint("is the control plane running, and does the context name its address?")
+        };
+        let patience = args.timeout.min(Duration::from_secs(10));
+        let endpoint = Endpoint::from_shared(format!("https://{}", context.server))
             .map_err(unusable)?
             .tls_config(tls)
             .map_err(unusable)?
-            .connect_timeout(args.timeout.min(Duration::from_secs(10)))
-            .connect()
+            .connect_timeout(patience);
+        // The endpoint's own limit ends with TCP: a server that hangs takes connections, and never shakes hands.
+        let channel = tokio::time::timeout(patience, endpoint.connect())
             .await
-            .map_err(|error| {
-                Failure::unreachable(format!(
-                    "cannot reach `{}`: {}",
-                    context.server,
-                    chain(&error)
-                ))
-                .hint("is the control plane running, and does the context name its address?")
-            })?;
+            .map_err(|_| unreachable(&format!("no answer within {patience:?}")))?
+            .map_err(|error| unreachable(&chain(&error)))?;
         Ok(Self {
             channel,
             timeout: args.timeout,

@@ -2,6 +2,7 @@
 
 use crate::harness::{Plane, text};
 use serde_json::Value;
+use std::fs;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn settings_are_exported_edited_and_applied() {
@@ -297,4 +298,26 @@ async fn what_is_not_registered_or_not_a_name_is_refused() {
         assert!(ran.err.contains(what), "{words:?}: {}", ran.err);
     }
     plane.server.stop().await;
+}
+
+/// It takes connections, as the kernel does for a process that is stopped, and says nothing.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_control_plane_that_hangs_is_unreachable_after_the_time_limit() {
+    let plane = Plane::start().await;
+    let silent = tokio::net::TcpListener::bind("127.0.0.1:0")
+        .await
+        .expect("bound");
+    let address = silent.local_addr().expect("bound");
+    let context = fs::read_to_string(plane.dir.path().join("context.yaml")).expect("a context");
+    let context: String = context
+        .lines()
+        .map(|line| match line.starts_with("server:") {
+            true => format!("server: {address}\n"),
+            false => format!("{line}\n"),
+        })
+        .collect();
+    plane.file("context.yaml", &context);
+    let ran = plane.run(&["--timeout", "1s", "nodes"]).await;
+    assert_eq!(ran.code, 7, "{}", ran.err);
+    assert!(ran.err.contains("no answer within 1s"), "{}", ran.err);
 }
