@@ -28,6 +28,14 @@ impl<'a> Scan<'a> {
         }
     }
 
+    /// Of a revision: several prefixes are read as they stood together.
+    pub fn at(store: &'a dyn Store, prefix: impl Into<String>, revision: Revision) -> Self {
+        Self {
+            at: Some(revision),
+            ..Self::new(store, prefix)
+        }
+    }
+
     /// The next keys, in order; none after the last.
     ///
     /// # Errors
