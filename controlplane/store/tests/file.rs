@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -9,7 +10,7 @@ use futures_util::StreamExt;
 use palisade_store::{
     EmbeddedStore, Op, OpenError, Retention, Revision, Store, StoreError, Txn, TxnOutcome,
 };
-use redb::TableDefinition;
+use redb::{ReadableDatabase, TableDefinition};
 
 fn put(key: &str, value: &[u8]) -> Txn {
     let key = Bytes::copy_from_slice(key.as_bytes());
@@ -93,21 +94,43 @@ fn a_file_that_is_something_else_is_refused_and_left_alone() {
     assert!(matches!(missing, Some(OpenError::Io { .. })));
 }
 
+const META: TableDefinition<&str, &[u8]> = TableDefinition::new("meta");
+
+fn relabel(path: &Path, layout: &str) {
+    let database = redb::Database::open(path).expect("opens");
+    let tx = database.begin_write().expect("begins");
+    let mut table = tx.open_table(META).expect("opens");
+    table.insert("layout", layout.as_bytes()).expect("written");
+    drop(table);
+    tx.commit().expect("commits");
+}
+
+#[tokio::test]
+async fn a_store_of_the_former_layout_is_taken_over_for_good() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let path = dir.path().join("store.redb");
+    let store = EmbeddedStore::open(&path).expect("opens");
+    write(&store, "/a", b"1").await;
+    drop(store);
+    relabel(&path, "palisade-store/1");
+    let store = EmbeddedStore::open(&path).expect("opens");
+    let row = store.get(b"/a", None).await.expect("reads");
+    assert_eq!(row.expect("stands").value.as_ref(), b"1");
+    drop(store);
+    let database = redb::Database::open(&path).expect("opens");
+    let tx = database.begin_read().expect("begins");
+    let table = tx.open_table(META).expect("opens");
+    let layout = table.get("layout").expect("reads").expect("stands");
+    // A build that would drop what it cannot read knows the former one only.
+    assert_eq!(layout.value(), b"palisade-store/2");
+}
+
 #[test]
 fn a_store_of_another_layout_is_refused() {
     let dir = tempfile::tempdir().expect("a folder");
     let path = dir.path().join("store.redb");
     drop(EmbeddedStore::open(&path).expect("opens"));
-    let meta: TableDefinition<&str, &[u8]> = TableDefinition::new("meta");
-    let database = redb::Database::open(&path).expect("opens");
-    let tx = database.begin_write().expect("begins");
-    let mut table = tx.open_table(meta).expect("opens");
-    table
-        .insert("layout", &b"palisade-store/9"[..])
-        .expect("written");
-    drop(table);
-    tx.commit().expect("commits");
-    drop(database);
+    relabel(&path, "palisade-store/9");
     match EmbeddedStore::open(&path).err() {
         Some(OpenError::Layout { found, .. }) => assert_eq!(found, "palisade-store/9"),
         other => panic!("{other:?}"),

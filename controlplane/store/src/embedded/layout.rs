@@ -21,7 +21,10 @@ pub(super) const META_REVISION: &str = "revision";
 pub(super) const META_COMPACTED: &str = "compacted";
 
 /// The layout this code reads and writes.
-pub(super) const LAYOUT: &str = "palisade-store/1";
+pub(super) const LAYOUT: &str = "palisade-store/2";
+/// The one before, which has the same tables. What it calls itself is changed when it is opened, for good: builds that know
+/// only this one would drop rows that they cannot read, so they must not open a store that a later build has written to.
+pub(super) const FORMER: &str = "palisade-store/1";
 /// The first bytes of a redb file.
 pub(super) const MAGIC: &[u8] = b"redb\x1A\x0A\xA9\x0D\x0A";
 

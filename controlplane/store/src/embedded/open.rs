@@ -12,7 +12,7 @@ use redb::{Database, ReadableTable, StorageBackend};
 
 use super::failure::Failure;
 use super::layout::{
-    CUR, LAYOUT, LOG, MAGIC, META, META_COMPACTED, META_EPOCH, META_LAYOUT, META_REVISION,
+    CUR, FORMER, LAYOUT, LOG, MAGIC, META, META_COMPACTED, META_EPOCH, META_LAYOUT, META_REVISION,
     decode_revision,
 };
 use super::shared::{Shared, open_database};
@@ -128,12 +128,16 @@ fn first_txn(database: &Database) -> Result<Found, Failure> {
             meta.insert(META_REVISION, &0_u64.to_be_bytes()[..])?;
             meta.insert(META_COMPACTED, &0_u64.to_be_bytes()[..])?;
         }
+        let layout = meta.get(META_LAYOUT)?.map(|row| row.value().to_vec());
+        if layout.as_deref() == Some(FORMER.as_bytes()) {
+            meta.insert(META_LAYOUT, LAYOUT.as_bytes())?;
+        }
         let row = |name| -> Result<Option<Vec<u8>>, Failure> {
             Ok(meta.get(name)?.map(|row| row.value().to_vec()))
         };
-        match row(META_LAYOUT)? {
+        match layout {
             None => Found::Foreign,
-            Some(layout) if layout != LAYOUT.as_bytes() => {
+            Some(layout) if layout != LAYOUT.as_bytes() && layout != FORMER.as_bytes() => {
                 Found::OtherLayout(String::from_utf8_lossy(&layout).into_owned())
             }
             Some(_) => {
