@@ -18,7 +18,7 @@ use crate::plugin::RawPlugin;
 use crate::policy::{
     RawGlobalNetworkPolicy, RawNetworkPolicy, RawStagedGlobalNetworkPolicy, RawStagedNetworkPolicy,
 };
-use crate::problem::{Part, Problem, Report, Warning};
+use crate::problem::{Origin, Part, Problem, Report, Warning};
 use crate::profile::RawProfile;
 use crate::resource::{ApiVersion, RawSpec, Resource};
 use crate::shape;
@@ -70,7 +70,7 @@ pub fn decode_json(bytes: &[u8]) -> Result<Decoded, Vec<Problem>> {
     decode_document(&document)
 }
 
-/// Decodes one resource that is JSON already, such as a stored one.
+/// Decodes one resource that is JSON already, as strictly. Rows of the store are read by [`crate::stored`].
 ///
 /// # Errors
 ///
@@ -79,11 +79,21 @@ pub fn decode(value: &Value) -> Result<Decoded, Vec<Problem>> {
     decode_node(&Node::from(value))
 }
 
+/// Decodes one resource that stands in the store: rules of admission that an older build did not know yet do not count,
+/// whatever would lose a part of its meaning does.
+pub(crate) fn decode_stored(value: &Value) -> Result<Decoded, Vec<Problem>> {
+    decode_as(&Node::from(value), Origin::Store)
+}
+
 /// A resource, its canonical JSON and its extension fields.
 type Accepted = (Resource, Value, Vec<FieldPath>);
 
 fn decode_node(root: &Node) -> Result<Decoded, Vec<Problem>> {
-    let mut report = Report::default();
+    decode_as(root, Origin::User)
+}
+
+fn decode_as(root: &Node, origin: Origin) -> Result<Decoded, Vec<Problem>> {
+    let mut report = Report::new(origin);
     let decoded = read(root, &mut report);
     match decoded {
         Some((resource, json, extensions)) if report.problems.is_empty() => Ok(Decoded {

@@ -27,6 +27,7 @@ mod resource;
 mod rule;
 mod shape;
 mod staged_kubernetes;
+pub mod stored;
 mod tier;
 mod unenforced;
 mod workload_endpoint;

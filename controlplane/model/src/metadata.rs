@@ -131,8 +131,7 @@ impl RawMetadata {
             | Kind::PalisadeConfiguration
             | Kind::Plugin => (true, ""),
         };
-        if !fits {
-            report.add(at, format!("`{text}` is not a valid name: {rule}"));
+        if !fits && report.refuse(at, format!("`{text}` is not a valid name: {rule}")) {
             return None;
         }
         let name = Name::new(text);
@@ -176,11 +175,11 @@ fn check_labels(
     for (key, value) in labels.into_iter().flatten() {
         let here = at.field(key);
         if !is_label_key(key) {
-            report.add_at_key(&here, format!("`{key}` is not a valid label key: an optional lower-case `prefix/`, then at most 63 of `A-Za-z0-9_.-` with letters or digits at the edges"));
+            report.refuse_key(&here, format!("`{key}` is not a valid label key: an optional lower-case `prefix/`, then at most 63 of `A-Za-z0-9_.-` with letters or digits at the edges"));
         } else if key == NAMESPACE_LABEL
             && matches!(kind, Kind::GlobalNetworkSet | Kind::NetworkSet)
         {
-            report.add_at_key(
+            report.refuse_key(
                 &here,
                 format!("label `{key}` is reserved: it says where a resource lives"),
             );
@@ -192,7 +191,7 @@ fn check_labels(
             report.warn(&here, format!("label `{key}` makes the resource look as if it belonged to a namespace or service account"));
         }
         if !is_label_value(value) {
-            report.add(&here, format!("`{value}` is not a valid label value: empty, or at most 63 of `A-Za-z0-9_.-` with letters or digits at the edges"));
+            report.refuse(&here, format!("`{value}` is not a valid label value: empty, or at most 63 of `A-Za-z0-9_.-` with letters or digits at the edges"));
         }
     }
 }
@@ -213,14 +212,14 @@ pub(crate) fn check_annotations(
     for (key, value) in annotations.into_iter().flatten() {
         bytes += key.len() + value.len();
         if !is_label_key(&key.to_ascii_lowercase()) {
-            report.add_at_key(
+            report.refuse_key(
                 &at.field(key),
                 format!("`{key}` is not a valid annotation key"),
             );
         }
     }
     if bytes > ANNOTATION_BYTES {
-        report.add(
+        report.refuse(
             at,
             format!("annotations have {bytes} bytes, at most {ANNOTATION_BYTES}"),
         );

@@ -68,14 +68,56 @@ impl fmt::Display for Warning {
     }
 }
 
+/// Whose text is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) enum Origin {
+    /// A user's: every rule holds.
+    #[default]
+    User,
+    /// The store's: an older build accepted it, by the rules of its day.
+    Store,
+}
+
 /// Collects faults and warnings while a resource is read.
 #[derive(Debug, Default)]
 pub(crate) struct Report {
     pub(crate) problems: Vec<Problem>,
     pub(crate) warnings: Vec<Warning>,
+    origin: Origin,
 }
 
 impl Report {
+    /// Without faults yet.
+    pub(crate) fn new(origin: Origin) -> Self {
+        Self {
+            origin,
+            ..Self::default()
+        }
+    }
+
+    /// Reports what breaks a rule of admission although its meaning is clear. True if the value is refused for it.
+    ///
+    /// Every rule that a later build may tighten is reported here, and the caller keeps the value: so a row that an older
+    /// build accepted can still be read. What loses a part of the meaning is reported with [`Report::add`] instead.
+    pub(crate) fn refuse(&mut self, at: &At<'_>, message: impl Into<String>) -> bool {
+        self.refuse_part(at, message, Part::Value)
+    }
+
+    /// As [`Report::refuse`], of a key.
+    pub(crate) fn refuse_key(&mut self, at: &At<'_>, message: impl Into<String>) -> bool {
+        self.refuse_part(at, message, Part::Key)
+    }
+
+    fn refuse_part(&mut self, at: &At<'_>, message: impl Into<String>, part: Part) -> bool {
+        match self.origin {
+            Origin::User => {
+                self.push(at, message.into(), part, None);
+                true
+            }
+            Origin::Store => false,
+        }
+    }
+
     pub(crate) fn add(&mut self, at: &At<'_>, message: impl Into<String>) {
         self.push(at, message.into(), Part::Value, None);
     }
@@ -97,6 +139,9 @@ impl Report {
 
     /// Reports fields that a document of `projectcalico.org/v3` may not have.
     pub(crate) fn extensions(&mut self, fields: &[FieldPath]) {
+        if self.origin == Origin::Store {
+            return;
+        }
         let faults = fields.iter().map(|path| Problem {
             path: path.clone(),
             message: "this field exists in `palisade.dev/v1` only: change `apiVersion` to it"
@@ -130,7 +175,7 @@ impl Report {
         let mut seen = BTreeSet::new();
         for (index, text) in texts.unwrap_or_default().iter().enumerate() {
             if !seen.insert(text) {
-                self.add(&at.index(index), format!("`{text}` stands twice"));
+                self.refuse(&at.index(index), format!("`{text}` stands twice"));
             }
         }
     }
@@ -147,11 +192,12 @@ impl Report {
     /// Parses a selector field; `None` after a report.
     pub(crate) fn selector(&mut self, text: &str, at: &At<'_>) -> Option<Selector> {
         let count = text.chars().count();
-        if count > 1024 {
-            self.add(
+        if count > 1024
+            && self.refuse(
                 at,
                 format!("a selector has at most 1024 characters, this one {count}"),
-            );
+            )
+        {
             return None;
         }
         match Selector::parse(text) {

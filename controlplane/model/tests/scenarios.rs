@@ -1,12 +1,23 @@
-//! Every resource that a network scenario applies is accepted.
+//! Every resource that a network scenario applies is accepted, and can be read once it is stored.
 
 use std::path::Path;
 
-use palisade_model::{decode_document, document};
+use palisade_model::{Decoded, decode_document, document, stored, unenforced};
 use serde_json::Value;
 
+/// Why what was accepted cannot be read as it is stored; `None` if it can, or if a write of it is refused.
+fn unread(decoded: &Decoded) -> Option<String> {
+    let row = stored::encode(&decoded.json).expect("encodes");
+    let key = decoded.resource.id().store_key();
+    match stored::read(key.as_bytes(), &row) {
+        _ if !unenforced(&decoded.resource).is_empty() => None,
+        Ok(read) => (read.resource != decoded.resource).then(|| "reads as another".to_owned()),
+        Err(row) => Some(row.to_string()),
+    }
+}
+
 #[test]
-fn resources_of_the_network_scenarios_are_accepted() {
+fn resources_of_the_network_scenarios_are_accepted_and_read_again() {
     let root = Path::new(concat!(
         env!("CARGO_MANIFEST_DIR"),
         "/../../integration/scenarios"
@@ -30,12 +41,12 @@ fn resources_of_the_network_scenarios_are_accepted() {
             {
                 for document in document::read(apply).expect("scenarios apply YAML") {
                     accepted += 1;
-                    if let Err(problems) = decode_document(&document) {
-                        wrong.push(format!(
-                            "{}: {}: {problems:?}",
-                            file.display(),
-                            document.title()
-                        ));
+                    let fault = match decode_document(&document) {
+                        Ok(decoded) => unread(&decoded),
+                        Err(problems) => Some(format!("{problems:?}")),
+                    };
+                    if let Some(fault) = fault {
+                        wrong.push(format!("{}: {}: {fault}", file.display(), document.title()));
                     }
                 }
             }

@@ -153,7 +153,7 @@ impl RawPlugin {
             sinks.insert(name.clone(), sink);
         }
         if sinks.len() > MAX_SINKS {
-            report.add(at, format!("{} sinks, at most {MAX_SINKS}", sinks.len()));
+            report.refuse(at, format!("{} sinks, at most {MAX_SINKS}", sinks.len()));
         }
         sinks
     }
@@ -237,8 +237,9 @@ pub(crate) fn parse_settings(
     let length = raw.map(Value::to_string).map_or(0, |json| json.len());
     if length > LONGEST_SETTINGS {
         let message = format!("{length} bytes of settings as JSON, at most {LONGEST_SETTINGS}");
-        report.add(at, message);
-        return None;
+        if report.refuse(at, message) {
+            return None;
+        }
     }
     Some(settings.clone())
 }

@@ -252,7 +252,7 @@ impl RawPolicy {
                     format!("`{text}` is not a type: Ingress or Egress"),
                 );
             } else if given.iter().take(index).any(|earlier| earlier == text) {
-                report.add(&at.index(index), format!("type {text} stands twice"));
+                report.refuse(&at.index(index), format!("type {text} stands twice"));
             }
         }
         let has = |name: &str| given.iter().any(|text| text == name);
@@ -342,12 +342,12 @@ fn check_hints(hints: Option<&[String]>, at: &At<'_>, report: &mut Report) -> bo
     let hints = hints.unwrap_or_default();
     for (index, hint) in hints.iter().enumerate() {
         if hint != "AssumeNeededOnEveryNode" {
-            report.add(
+            report.refuse(
                 &at.index(index),
                 format!("`{hint}` is not a performance hint: AssumeNeededOnEveryNode"),
             );
         } else if index > 0 {
-            report.add(&at.index(index), "a hint stands twice");
+            report.refuse(&at.index(index), "a hint stands twice");
         }
     }
     !hints.is_empty()

@@ -107,7 +107,7 @@ fn nets(
 ) -> Vec<IpNet> {
     let texts = raw.as_deref().unwrap_or_default();
     if texts.len() > MAX_NETS {
-        report.add(at, format!("{} networks, at most {MAX_NETS}", texts.len()));
+        report.refuse(at, format!("{} networks, at most {MAX_NETS}", texts.len()));
     }
     let mut nets = Vec::with_capacity(texts.len());
     for (index, text) in texts.iter().enumerate() {
@@ -147,7 +147,7 @@ fn ports(
 ) -> Vec<PortSpec> {
     let written = raw.as_deref().unwrap_or_default();
     if written.len() > MAX_PORTS {
-        report.add(at, format!("{} ports, at most {MAX_PORTS}", written.len()));
+        report.refuse(at, format!("{} ports, at most {MAX_PORTS}", written.len()));
     }
     let mut ports = Vec::with_capacity(written.len());
     for (index, port) in written.iter().enumerate() {

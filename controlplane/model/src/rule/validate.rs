@@ -50,7 +50,7 @@ pub(crate) fn parse_rules(
 ) -> Vec<Rule> {
     let rules = raw.map(Vec::as_slice).unwrap_or_default();
     if rules.len() > MAX_RULES {
-        report.add(at, format!("{} rules, at most {MAX_RULES}", rules.len()));
+        report.refuse(at, format!("{} rules, at most {MAX_RULES}", rules.len()));
     }
     let each = rules.iter().enumerate();
     each.filter_map(|(index, rule)| parse_rule(rule, context, &at.index(index), report))

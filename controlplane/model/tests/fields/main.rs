@@ -7,7 +7,7 @@ mod policies;
 mod rules;
 mod settings;
 
-use palisade_model::{Decoded, decode};
+use palisade_model::{Decoded, decode, stored, unenforced};
 use serde_json::{Value, json};
 
 /// A resource of a kind with this spec, in namespace `default` where the kind has namespaces.
@@ -21,7 +21,7 @@ fn resource(kind: &str, name: &str, spec: Value) -> Value {
     value
 }
 
-/// What is taken, and taken again as it was written back.
+/// What is taken, and taken again as it was written back, and read as it is stored.
 fn taken(value: &Value) -> Decoded {
     let first = decode(value).unwrap_or_else(|problems| panic!("{value}: {problems:?}"));
     let second = decode(&first.json).unwrap_or_else(|problems| panic!("{value}: {problems:?}"));
@@ -29,6 +29,13 @@ fn taken(value: &Value) -> Decoded {
         (&first.json, &first.resource),
         (&second.json, &second.resource)
     );
+    // A write that could not be read again would freeze every node.
+    let row = stored::encode(&first.json).expect("encodes");
+    let read = stored::read(first.resource.id().store_key().as_bytes(), &row);
+    match unenforced(&first.resource).as_slice() {
+        [] => assert_eq!(read.map(|read| read.resource).as_ref(), Ok(&first.resource)),
+        _ => assert!(read.is_err(), "{value}: a write of it is refused"),
+    }
     first
 }
 
