@@ -3,7 +3,7 @@
 
 mod strategy;
 
-use palisade_compile::{Compiler, World, compile};
+use palisade_compile::{Compiler, Reach, World, compile, reach};
 use palisade_model::Name;
 use palisade_policy::{
     delta::Held,
@@ -73,6 +73,26 @@ proptest! {
                 }
             }
             sent = latest;
+        }
+    }
+
+    /// Whoever cannot read a resource leaves the views within its reach alone; that must be enough.
+    #[test]
+    fn a_resource_changes_no_view_beyond_its_reach(edits in vec(edit(), 1..30)) {
+        let mut compiler = Compiler::new();
+        for name in nodes() {
+            compiler.view(&name);
+        }
+        for (id, resource) in edits {
+            let affected = compiler.apply([(id.clone(), resource)], 1);
+            for name in affected.nodes {
+                let is_within = match reach(&id) {
+                    Reach::Nobody => false,
+                    Reach::Node(node) => node == name,
+                    Reach::Everybody => true,
+                };
+                prop_assert!(is_within, "{} changed the view of {}", id, name);
+            }
         }
     }
 
