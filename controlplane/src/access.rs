@@ -113,6 +113,11 @@ pub const METHODS: &[(&str, Allowed)] = &[
         "/palisade.v1.ResourceService/WatchResources",
         Allowed::Users,
     ),
+    (
+        "/palisade.v1.StoreService/AcceptUnreadable",
+        Allowed::Admins,
+    ),
+    ("/palisade.v1.StoreService/ListUnreadable", Allowed::Admins),
     ("/palisade.v1.TokenService/CreateToken", Allowed::Admins),
     ("/palisade.v1.TokenService/DeleteToken", Allowed::Admins),
     ("/palisade.v1.TokenService/ListTokens", Allowed::Admins),
@@ -187,6 +192,12 @@ impl Caller {
     pub fn node(&self) -> Result<&str, Status> {
         self.as_node()
             .ok_or_else(|| Status::permission_denied("only nodes may call this"))
+    }
+}
+
+impl std::fmt::Display for Caller {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.fmt(f)
     }
 }
 
@@ -305,7 +316,8 @@ mod tests {
             let fetches = path.ends_with("/FetchPlugin");
             let uploads = path.ends_with("/UploadPlugin");
             let enrolling = path.contains("EnrollmentService");
-            let of_tokens = path.contains("TokenService");
+            // They show what only administrators may see.
+            let of_admins = path.contains("TokenService") || path.contains("StoreService");
             assert_eq!(
                 judge(&node, &path).is_ok(),
                 of_nodes || fetches,
@@ -315,7 +327,7 @@ mod tests {
                 let expected = match role {
                     Role::Admin => !of_nodes && !enrolling,
                     Role::PluginAuthor if uploads => true,
-                    _ => is_read && !of_nodes && !enrolling && !of_tokens,
+                    _ => is_read && !of_nodes && !enrolling && !of_admins,
                 };
                 assert_eq!(judge(&user(role), &path).is_ok(), expected, "{role} {path}");
             }

@@ -8,10 +8,14 @@ use crate::{
     failure::{internal, of_store},
     hub::Hub,
     resources::PREFIX,
+    unreadable::{describe_all, sentence},
 };
 use answers::{Alternative, Assumed};
 use palisade_compile::{compile, effective_labels};
-use palisade_model::{Kind, Name, Resource, ResourceId, Spec};
+use palisade_model::{
+    Kind, Name, Resource, ResourceId, Spec,
+    stored::{self, Unreadable},
+};
 use palisade_policy::{
     evaluate::{Judgement, Verdict},
     frame::Assembler,
@@ -76,9 +80,23 @@ impl AnalysisService for Analysis {
             .ok_or_else(|| Status::internal("the acknowledged view cannot be read"))?;
         assumed.check(&view)?;
         let told = Told::new(&assumed, &view, &environment, &packet)?;
-        let staged = self
-            .preview(&request.node, environment, packet, assumed)
-            .await?;
+        let mut caveats = caveats::caveats(&request.node, &standing, &position);
+        caveats.extend(
+            self.hub
+                .frozen_by(&request.node)
+                .map(|why| format!("node `{}` is frozen: {why}", request.node)),
+        );
+        let preview = self.preview(&request.node, environment, packet, assumed);
+        let staged = match preview.await? {
+            Ok(staged) => staged,
+            Err(rows) => {
+                let told = sentence(&rows, rows.len());
+                caveats.push(format!(
+                    "what staged policies would do is not known: {told}"
+                ));
+                None
+            }
+        };
         Ok(Response::new(ExplainResponse {
             verdict: told.verdict.into(),
             reason: told.reason,
@@ -87,7 +105,7 @@ impl AnalysisService for Analysis {
             rule_id: told.rule_id,
             staged,
             alternatives: told.alternatives,
-            caveats: caveats::caveats(&request.node, &standing, &position),
+            caveats,
         }))
     }
 
@@ -98,14 +116,18 @@ impl AnalysisService for Analysis {
         let selector = Selector::parse(&request.into_inner().selector)
             .map_err(|error| Status::invalid_argument(format!("selector: {error}")))?;
         let mut profiles = BTreeMap::new();
-        for (id, resource) in self.read(Kind::Profile).await? {
+        let read = self.read([Kind::Profile]).await?;
+        let mut unreadable = read.unreadable;
+        for (id, resource) in read.resources {
             if let Spec::Profile(profile) = resource.spec {
                 profiles.insert(id.name, profile);
             }
         }
         let mut resources = Vec::new();
         for kind in SELECTED {
-            for (id, resource) in self.read(kind).await? {
+            let read = self.read([kind]).await?;
+            unreadable.extend(read.unreadable);
+            for (id, resource) in read.resources {
                 let labels = effective_labels(&resource, |name| profiles.get(name));
                 if labels.is_some_and(|labels| selector.matches(&labels)) {
                     resources.push(SelectedResource {
@@ -120,31 +142,44 @@ impl AnalysisService for Analysis {
                 }
             }
         }
-        Ok(Response::new(SelectResponse { resources }))
+        Ok(Response::new(SelectResponse {
+            resources,
+            unreadable: describe_all(&unreadable),
+        }))
     }
 }
 
+/// Stored resources, of some kinds.
+#[derive(Default)]
+struct Read {
+    resources: Vec<(ResourceId, Resource)>,
+    unreadable: Vec<Unreadable>,
+}
+
 impl Analysis {
-    /// What would become of the packet with every staged policy in force; `None` where there is none.
+    /// What would become of the packet with every staged policy in force; `None` where there is none. The inner error:
+    /// rows that cannot be read, without which a preview would be another.
     async fn preview(
         &self,
         node: &str,
         environment: Environment,
         packet: Packet,
         assumed: Assumed,
-    ) -> Result<Option<StagedVerdict>, Status> {
-        let mut resources = Vec::new();
-        for kind in staged::STAGED {
-            resources.extend(self.read(kind).await?);
-        }
-        let Some(node) = Name::new(node).filter(|_| !resources.is_empty()) else {
-            return Ok(None);
+    ) -> Result<Result<Option<StagedVerdict>, Vec<Unreadable>>, Status> {
+        let staged = self.read(staged::STAGED).await?;
+        let is_none = staged.resources.is_empty() && staged.unreadable.is_empty();
+        let Some(node) = Name::new(node).filter(|_| !is_none) else {
+            return Ok(Ok(None));
         };
-        for kind in Kind::ALL {
-            if !staged::STAGED.contains(&kind) {
-                resources.extend(self.read(kind).await?);
-            }
+        let others = Kind::ALL.into_iter();
+        let others = others.filter(|kind| !staged::STAGED.contains(kind));
+        let others = self.read(others).await?;
+        let unreadable = [staged.unreadable, others.unreadable].concat();
+        if !unreadable.is_empty() {
+            return Ok(Err(unreadable));
         }
+        let mut resources = staged.resources;
+        resources.extend(others.resources);
         let judge = move || {
             let view = compile(&staged::world(resources), &node);
             Told::new(&assumed, &view, &environment, &packet)
@@ -152,25 +187,25 @@ impl Analysis {
         let told = tokio::task::spawn_blocking(judge)
             .await
             .map_err(|error| internal("the preview failed", &error))??;
-        Ok(Some(StagedVerdict {
+        Ok(Ok(Some(StagedVerdict {
             verdict: told.verdict.into(),
             reason: told.reason,
             steps: told.steps,
             alternatives: told.alternatives,
-        }))
+        })))
     }
 
-    async fn read(&self, kind: Kind) -> Result<Vec<(ResourceId, Resource)>, Status> {
-        let mut scan = Scan::new(&*self.store, format!("{PREFIX}{kind}/"));
-        let mut found = Vec::new();
-        while let Some(items) = scan.next().await.map_err(of_store)? {
-            for item in &items {
-                let id = std::str::from_utf8(&item.key)
-                    .ok()
-                    .and_then(ResourceId::from_store_key);
-                let json = serde_json::from_slice(&item.value).ok();
-                let decoded = json.and_then(|json| palisade_model::decode(&json).ok());
-                found.extend(id.zip(decoded.map(|decoded| decoded.resource)));
+    async fn read(&self, kinds: impl IntoIterator<Item = Kind>) -> Result<Read, Status> {
+        let mut found = Read::default();
+        for kind in kinds {
+            let mut scan = Scan::new(&*self.store, format!("{PREFIX}{kind}/"));
+            while let Some(items) = scan.next().await.map_err(of_store)? {
+                for item in &items {
+                    match stored::read(&item.key, &item.value) {
+                        Ok(read) => found.resources.push((read.id, read.resource)),
+                        Err(row) => found.unreadable.push(row),
+                    }
+                }
             }
         }
         Ok(found)

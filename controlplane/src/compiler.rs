@@ -1,21 +1,29 @@
 //! The owner of all compilation: follows the store, compiles, hands views to the hub.
 //!
-//! A change is compiled and sent at once when nothing is under way; what was committed meanwhile is taken in one go. A
-//! stored resource that cannot be read leaves its last good version in force, visibly.
+//! A change is compiled and sent at once when nothing is under way; what was committed meanwhile is taken in one go.
+//!
+//! The law kept here: no view is published that lacks a row which this build cannot read. While such a row stands, the
+//! nodes whose views it may affect are frozen: changes are compiled, and their views wait until the row can be read, is
+//! gone, or its loss is accepted.
 
-use crate::{http::Metrics, hub::Hub, resources::PREFIX};
-use bytes::Bytes;
+mod taken;
+
+use crate::{
+    http::Metrics,
+    hub::{Hub, Round},
+    unreadable::{PREFIXES, Rows},
+};
 use futures_util::FutureExt as _;
 use palisade_compile::Compiler;
-use palisade_model::{Kind, Name, Resource, ResourceId};
-use palisade_policy::table::ItemTable;
-use palisade_store::{Batch, Change, Revision, Scan, Store, StoreError, WatchStream};
+use palisade_model::{Kind, Name, ResourceId};
+use palisade_store::{Batch, Revision, Scan, Store, StoreError, WatchStream};
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeSet,
     sync::Arc,
     thread::JoinHandle,
     time::{Duration, Instant},
 };
+use taken::{Changes, Taken};
 use tokio::sync::oneshot;
 use tokio_stream::StreamExt as _;
 use tracing::{debug, error, info, warn};
@@ -25,7 +33,8 @@ const GATHER: Duration = Duration::from_millis(10);
 /// Pause before a store that failed is tried again.
 const RETRY: Duration = Duration::from_secs(1);
 
-type Changes = BTreeMap<ResourceId, Option<Arc<Resource>>>;
+/// Of all that is stored: the watch shows changes of every row that is read.
+const EVERYTHING: &[u8] = b"/";
 
 /// What the task works with.
 pub struct CompilerTask {
@@ -47,8 +56,12 @@ pub struct RunningCompiler {
 struct Owner {
     task: CompilerTask,
     compiler: Compiler,
+    /// Those with a Node resource that can be read.
     nodes: BTreeSet<Name>,
-    unreadable: BTreeSet<Bytes>,
+    /// Those whose view may differ from what the hub has of them, because they are frozen.
+    waiting: BTreeSet<Name>,
+    /// Rows that cannot be read. Their last good version, if there was one, is still compiled.
+    unreadable: Arc<Rows>,
 }
 
 impl CompilerTask {
@@ -82,7 +95,8 @@ impl CompilerTask {
             task: self,
             compiler: Compiler::new(),
             nodes: BTreeSet::new(),
-            unreadable: BTreeSet::new(),
+            waiting: BTreeSet::new(),
+            unreadable: Arc::default(),
         };
         let mut ready = Some(ready);
         loop {
@@ -128,33 +142,47 @@ impl RunningCompiler {
 // === impl Owner ===
 
 impl Owner {
-    /// Reads everything, and compiles the view of every node.
+    /// Reads everything, and compiles the view of every node. Nothing is changed by a reading that fails.
     async fn load(&mut self) -> Result<Revision, StoreError> {
         let started = Instant::now();
-        let mut changes: Changes = self
-            .compiler
-            .world()
-            .iter()
-            .map(|(id, _)| (id.clone(), None))
-            .collect();
-        self.unreadable.clear();
-        let store = std::sync::Arc::clone(&self.task.store);
-        let mut scan = Scan::new(&*store, PREFIX);
-        while let Some(items) = scan.next().await? {
-            for item in &items {
-                self.take(&mut changes, &item.key, Some(&item.value));
+        let mut taken = Taken::new(Arc::clone(&self.unreadable));
+        let mut stored = BTreeSet::new();
+        let store = Arc::clone(&self.task.store);
+        let mut revision = None;
+        for prefix in PREFIXES {
+            let mut scan = match revision {
+                None => Scan::new(&*store, prefix),
+                Some(revision) => Scan::at(&*store, prefix, revision),
+            };
+            while let Some(items) = scan.next().await? {
+                for item in &items {
+                    taken.put(&item.key, &item.value, item.modified);
+                    stored.insert(item.key.clone());
+                }
+            }
+            revision = Some(scan.revision());
+        }
+        let revision = revision.unwrap_or(Revision(0));
+        // What is not stored is gone; what cannot be read is not gone.
+        let is_gone = |key: &[u8]| !stored.contains(key);
+        for (id, _) in self.compiler.world().iter() {
+            if is_gone(id.store_key().as_bytes()) {
+                taken.changes.insert(id.clone(), None);
             }
         }
-        let revision = scan.revision();
-        let resources = changes.len();
-        self.compile(changes, revision, started);
+        for (key, _) in self.unreadable.iter().filter(|(key, _)| is_gone(key)) {
+            taken.forget(key);
+        }
+        let resources = taken.changes.len();
+        self.unreadable = taken.rows;
+        self.compile(taken.changes, revision, started);
         info!(%revision, resources, nodes = self.nodes.len(), "compiled");
         Ok(revision)
     }
 
     /// Compiles change after change, until the watch ends.
     async fn follow(&mut self, from: Revision) -> StoreError {
-        let mut watch = match self.task.store.watch(PREFIX.as_bytes(), from).await {
+        let mut watch = match self.task.store.watch(EVERYTHING, from).await {
             Ok(watch) => watch,
             Err(error) => return error,
         };
@@ -165,67 +193,34 @@ impl Owner {
                 None => return StoreError::Closed,
             };
             let started = Instant::now();
-            let mut changes = Changes::new();
+            let mut taken = Taken::new(Arc::clone(&self.unreadable));
             let mut revision = first.revision;
-            self.take_batch(&mut changes, &first);
+            taken.batch(&first);
             let mut ended = None;
             while started.elapsed() < GATHER && ended.is_none() {
                 match next_at_once(&mut watch) {
                     Some(Ok(batch)) => {
                         revision = batch.revision;
-                        self.take_batch(&mut changes, &batch);
+                        taken.batch(&batch);
                     }
                     Some(Err(error)) => ended = Some(error),
                     None => break,
                 }
             }
-            self.compile(changes, revision, started);
+            self.unreadable = taken.rows;
+            self.compile(taken.changes, revision, started);
             if let Some(error) = ended {
                 return error;
             }
         }
     }
 
-    fn take_batch(&mut self, changes: &mut Changes, batch: &Batch) {
-        for event in &batch.events {
-            let value = match &event.change {
-                Change::Put { value, .. } => Some(value),
-                Change::Delete { .. } => None,
-            };
-            self.take(changes, &event.key, value);
-        }
-    }
-
-    /// Notes what stands at a key now. What cannot be read changes nothing.
-    fn take(&mut self, changes: &mut Changes, key: &Bytes, value: Option<&Bytes>) {
-        let id = std::str::from_utf8(key)
-            .ok()
-            .and_then(ResourceId::from_store_key);
-        let read = match (&id, value) {
-            (Some(_), None) => Ok(None),
-            (Some(_), Some(value)) => read(value).map(Some),
-            (None, _) => Err("not the key of a known kind".to_owned()),
-        };
-        match (id, read) {
-            (Some(id), Ok(resource)) => {
-                self.unreadable.remove(key);
-                changes.insert(id, resource.map(Arc::new));
-            }
-            (_, Err(error)) => {
-                error!(key = %String::from_utf8_lossy(key), error, "a stored resource cannot be read; its last good version stays");
-                self.unreadable.insert(key.clone());
-            }
-            (None, Ok(_)) => {}
-        }
-    }
-
     fn compile(&mut self, changes: Changes, revision: Revision, started: Instant) {
         let mut gone = Vec::new();
-        let mut added = BTreeSet::new();
         for (id, resource) in changes.iter().filter(|(id, _)| id.kind == Kind::Node) {
             match resource {
                 Some(_) if self.nodes.insert(id.name.clone()) => {
-                    added.insert(id.name.clone());
+                    self.waiting.insert(id.name.clone());
                 }
                 Some(_) => {}
                 None if self.nodes.remove(&id.name) => gone.push(id.name.clone()),
@@ -234,19 +229,27 @@ impl Owner {
         }
         let count = changes.len();
         let affected = self.compiler.apply(changes, revision.0);
-        let dirty: BTreeSet<Name> = affected.nodes.into_iter().chain(added).collect();
-        let mut views: Vec<(Arc<str>, Option<ItemTable>)> = Vec::with_capacity(dirty.len());
-        for name in dirty.iter().filter(|name| self.nodes.contains(*name)) {
-            views.push((name.as_str().into(), Some(self.compiler.view(name).items)));
+        self.waiting.extend(affected.nodes);
+        self.waiting.retain(|name| self.nodes.contains(name));
+        let rows = &self.unreadable;
+        let is_frozen = |name: &Name| rows.concern(name.as_str());
+        let (frozen, free) = std::mem::take(&mut self.waiting)
+            .into_iter()
+            .partition::<BTreeSet<_>, _>(is_frozen);
+        self.waiting = frozen;
+        let mut views = Vec::with_capacity(free.len());
+        for name in &free {
+            let view = self.compiler.view(name).items;
+            views.push((Arc::from(name.as_str()), Some(view)));
         }
         for name in &gone {
             self.compiler.forget(name);
-            views.push((name.as_str().into(), None));
+            views.push((Arc::from(name.as_str()), None));
         }
         let metrics = &self.task.metrics;
         metrics.views.inc_by(views.len() as u64);
         metrics
-            .undecodable
+            .unreadable
             .set(i64::try_from(self.unreadable.len()).unwrap_or(i64::MAX));
         if count > 0 {
             metrics
@@ -254,20 +257,30 @@ impl Owner {
                 .observe(started.elapsed().as_secs_f64());
             debug!(%revision, changes = count, views = views.len(), micros = started.elapsed().as_micros(), "compiled");
         }
-        self.task.hub.publish(revision.0, views);
+        self.task.hub.publish(Round {
+            revision: revision.0,
+            views,
+            frozen: self.frozen(),
+            unreadable: Arc::clone(&self.unreadable),
+        });
+    }
+
+    /// All nodes that are frozen, also those whose Node resource is what cannot be read.
+    fn frozen(&self) -> BTreeSet<Arc<str>> {
+        let rows = &self.unreadable;
+        let is_node = |name: &Name| {
+            let id = ResourceId::global(Kind::Node, name.clone());
+            self.nodes.contains(name) || rows.get(id.store_key().as_bytes()).is_some()
+        };
+        let own = rows.nodes().filter(|name| is_node(name));
+        let all = self.nodes.iter().filter(|_| rows.concern_everybody());
+        own.chain(all)
+            .map(|name| Arc::from(name.as_str()))
+            .collect()
     }
 }
 
 /// The next batch, if it is there already.
 fn next_at_once(watch: &mut WatchStream) -> Option<Result<Batch, StoreError>> {
     watch.next().now_or_never().flatten()
-}
-
-fn read(value: &[u8]) -> Result<Resource, String> {
-    let json = serde_json::from_slice(value).map_err(|error| error.to_string())?;
-    let decoded = palisade_model::decode(&json).map_err(|problems| {
-        let texts: Vec<String> = problems.iter().map(ToString::to_string).collect();
-        texts.join("; ")
-    })?;
-    Ok(decoded.resource)
 }

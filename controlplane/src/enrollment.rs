@@ -67,7 +67,10 @@ impl Enrollment {
             warn!(node = %node, token = token.id(), "unknown join token");
             return Err(refused());
         };
-        let record = tokens::decode(&stored.value)?;
+        let record = tokens::read(&token_key, &stored.value).map_err(|row| {
+            warn!(node = %node, key = row.key, reason = row.reason, "a join token cannot be read");
+            refused()
+        })?;
         let spent = record
             .spend(token, node, Timestamp::now())
             .map_err(|error| {

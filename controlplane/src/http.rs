@@ -17,8 +17,8 @@ use std::sync::{
 pub struct Metrics {
     /// Seconds of each compilation.
     pub compile_seconds: Histogram,
-    /// Stored resources that could not be read.
-    pub undecodable: Gauge,
+    /// Stored rows that cannot be read.
+    pub unreadable: Gauge,
     /// Views sent on to the hub.
     pub views: Counter,
 }
@@ -38,6 +38,7 @@ struct Gauges {
     connected: Gauge,
     converged: Gauge,
     degraded: Gauge,
+    frozen: Gauge,
     compiled: Gauge,
 }
 
@@ -50,7 +51,7 @@ impl Health {
             compile_seconds: Histogram::new([
                 0.0001, 0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0,
             ]),
-            undecodable: Gauge::default(),
+            unreadable: Gauge::default(),
             views: Counter::default(),
         };
         let gauges = Gauges::default();
@@ -61,9 +62,9 @@ impl Health {
             metrics.compile_seconds.clone(),
         );
         registry.register(
-            "undecodable_resources",
-            "Stored resources that cannot be read",
-            metrics.undecodable.clone(),
+            "unreadable_rows",
+            "Rows of the store that cannot be read",
+            metrics.unreadable.clone(),
         );
         registry.register(
             "views_compiled",
@@ -91,8 +92,13 @@ impl Health {
             gauges.degraded.clone(),
         );
         registry.register(
+            "nodes_frozen",
+            "Nodes that keep what they have, because rows of the store cannot be read",
+            gauges.frozen.clone(),
+        );
+        registry.register(
             "compiled_revision",
-            "Revision that all views are good for",
+            "Revision that views of nodes that are not frozen are good for",
             gauges.compiled.clone(),
         );
         let health = Self {
@@ -119,11 +125,18 @@ impl Health {
     }
 }
 
-async fn readyz(State(health): State<Health>) -> (StatusCode, &'static str) {
-    if health.ready.load(Ordering::Relaxed) {
-        (StatusCode::OK, "ready\n")
-    } else {
-        (StatusCode::SERVICE_UNAVAILABLE, "not ready\n")
+/// Ready once everything has been compiled, and while every row of the store can be read.
+async fn readyz(State(health): State<Health>) -> (StatusCode, String) {
+    let not_ready = |why: &str| {
+        let text = format!("not ready: {why}\n");
+        (StatusCode::SERVICE_UNAVAILABLE, text)
+    };
+    if !health.ready.load(Ordering::Relaxed) {
+        return not_ready("views have not been compiled yet, or the server is stopping");
+    }
+    match health.hub.unreadable().sentence() {
+        none if none.is_empty() => (StatusCode::OK, "ready\n".to_owned()),
+        told => not_ready(&told),
     }
 }
 
@@ -134,6 +147,7 @@ async fn metrics(State(health): State<Health>) -> Result<String, StatusCode> {
     set(&health.gauges.connected, totals.connected);
     set(&health.gauges.converged, totals.converged);
     set(&health.gauges.degraded, totals.degraded);
+    set(&health.gauges.frozen, totals.frozen);
     let compiled = health.hub.compiled();
     health
         .gauges

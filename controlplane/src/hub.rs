@@ -3,17 +3,22 @@
 //! Owns: one entry per node, which stream serves it (the newest), and the news that something changed. Refuses to own:
 //! compiling and the protocol. Every channel is latest-value: a slow reader misses states, never memory.
 
+mod freeze;
 mod stream;
 mod takeovers;
 
-use crate::session::{Compiled, Memory};
+use crate::{
+    session::{Compiled, Memory},
+    unreadable::Rows,
+};
+use freeze::Freeze;
 use palisade_policy::{
     table::ItemTable,
     view::{Epoch, Position},
 };
 use palisade_proto::v1;
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, atomic::AtomicU64},
     time::SystemTime,
 };
@@ -29,6 +34,7 @@ pub struct Hub {
     nodes: RwLock<BTreeMap<Arc<str>, Arc<Node>>>,
     streams: AtomicU64,
     compiled: watch::Sender<u64>,
+    freeze: RwLock<Freeze>,
     news: watch::Sender<()>,
     closing: watch::Sender<bool>,
 }
@@ -63,6 +69,19 @@ pub struct Standing {
     pub report: Option<v1::NodeReport>,
 }
 
+/// What a compilation came to.
+#[derive(Default)]
+pub struct Round {
+    /// The revision that views are good for now: those of all nodes that are not frozen.
+    pub revision: u64,
+    /// Views that changed; `None` of a node that is gone.
+    pub views: Vec<(Arc<str>, Option<ItemTable>)>,
+    /// Nodes whose views wait. None of them is among `views`, but as one that is gone.
+    pub frozen: BTreeSet<Arc<str>>,
+    /// The rows that cannot be read, which are why.
+    pub unreadable: Arc<Rows>,
+}
+
 /// Totals over all nodes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Totals {
@@ -74,6 +93,8 @@ pub struct Totals {
     pub converged: usize,
     /// Running on something other than what is desired: they refused it, or their machine failed.
     pub degraded: usize,
+    /// Kept at what they have, as rows cannot be read.
+    pub frozen: usize,
     /// Endpoints that are up, as nodes last reported.
     pub endpoints_up: usize,
     /// Those with an interface that is down.
@@ -92,6 +113,7 @@ impl Hub {
             nodes: RwLock::default(),
             streams: AtomicU64::new(0),
             compiled: watch::Sender::new(0),
+            freeze: RwLock::default(),
             news: watch::Sender::new(()),
             closing: watch::Sender::new(false),
         })
@@ -102,7 +124,7 @@ impl Hub {
         self.epoch
     }
 
-    /// The revision that all views are good for.
+    /// The revision that all views are good for, but those of frozen nodes. It stands still while all nodes are frozen.
     pub fn compiled(&self) -> u64 {
         *self.compiled.borrow()
     }
@@ -128,12 +150,23 @@ impl Hub {
         let _ = self.closing.subscribe().wait_for(|closing| *closing).await;
     }
 
-    /// Takes the views that a compilation changed. A node without view keeps what it enforces.
-    pub fn publish(
-        &self,
-        revision: u64,
-        views: impl IntoIterator<Item = (Arc<str>, Option<ItemTable>)>,
-    ) {
+    /// Takes the views that a compilation changed. A node without view keeps what it enforces, and so does a frozen one.
+    pub fn publish(&self, round: Round) {
+        let Round {
+            revision,
+            views,
+            frozen,
+            unreadable,
+        } = round;
+        let is_whole = {
+            let mut freeze = self.frozen_mut();
+            freeze.begin(unreadable, &frozen, self.compiled());
+            freeze.is_whole()
+        };
+        // They are listed, so that everybody sees that they wait.
+        for name in &frozen {
+            drop(self.node(name));
+        }
         for (name, table) in views {
             let view = table.map(|table| Compiled { table, revision });
             match view {
@@ -141,7 +174,14 @@ impl Hub {
                 None => self.forget_view(&name),
             }
         }
-        self.compiled.send_replace(revision);
+        if !is_whole {
+            self.compiled.send_replace(revision);
+        }
+        // Last: a node is free once its view is here.
+        let freed = self.frozen_mut().end(&frozen);
+        for name in freed {
+            self.forget_without_view(&name);
+        }
         self.news.send_replace(());
     }
 
@@ -185,21 +225,24 @@ impl Hub {
         nodes.values().map(Arc::clone).collect()
     }
 
+    /// Names of all nodes.
+    pub fn names(&self) -> Vec<String> {
+        let nodes = self.nodes.read().unwrap_or_else(PoisonError::into_inner);
+        nodes.keys().map(|name| name.to_string()).collect()
+    }
+
     /// All nodes, by name.
     pub fn statuses(&self) -> Vec<v1::NodeStatus> {
-        let compiled = self.compiled();
         let now = now();
         let nodes = self.all();
-        nodes
-            .iter()
-            .map(|node| node.status(self.epoch, compiled, now))
-            .collect()
+        nodes.iter().map(|node| node.status(self, now)).collect()
     }
 
     /// Counts.
     pub fn totals(&self) -> Totals {
         let mut totals = Totals::default();
         for node in self.all() {
+            let is_frozen = self.frozen().concerns(&node.name);
             let desired = node.view.borrow().as_ref().map(|view| view.table.digest());
             let state = node.state();
             let enforced = state.memory.enforced;
@@ -207,7 +250,9 @@ impl Hub {
             let enforced = enforced.map(|position| position.digest);
             totals.known += 1;
             totals.connected += usize::from(state.stream.is_some());
-            totals.converged += usize::from(desired.is_some() && desired == enforced);
+            let is_converged = desired.is_some() && desired == enforced && !is_frozen;
+            totals.converged += usize::from(is_converged);
+            totals.frozen += usize::from(is_frozen);
             totals.degraded += usize::from(state.memory.is_degraded());
             let reported = state.memory.report.iter().flat_map(|r| &r.endpoints);
             for endpoint in reported {
@@ -223,13 +268,13 @@ impl Hub {
         totals
     }
 
-    /// The view a node should have now.
+    /// The view a node should have now; of a frozen one, the last that was compiled before.
     pub fn desired(&self, name: &str) -> Option<(Position, ItemTable)> {
         let node = self.find(name)?;
         let view = node.view.borrow().clone()?;
         let position = Position {
             epoch: self.epoch,
-            revision: self.compiled().max(view.revision),
+            revision: self.good_for(name, &view),
             digest: view.table.digest(),
         };
         Some((position, view.table))
@@ -260,13 +305,20 @@ impl Node {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn status(&self, epoch: Epoch, compiled: u64, now: u64) -> v1::NodeStatus {
+    fn status(&self, hub: &Hub, now: u64) -> v1::NodeStatus {
+        let (is_frozen, frozen) = {
+            let freeze = hub.frozen();
+            (freeze.concerns(&self.name), freeze.condition(&self.name))
+        };
         let view = self.view.borrow().clone();
+        let compiled = view.as_ref().map(|view| hub.good_for(&self.name, view));
         let state = self.state();
         let memory = &state.memory;
-        let desired = view.as_ref().map(|view| Position {
-            epoch,
-            revision: compiled.max(view.revision),
+        // What a frozen node should enforce, nobody knows.
+        let known = view.as_ref().filter(|_| !is_frozen);
+        let desired = known.map(|view| Position {
+            epoch: hub.epoch,
+            revision: hub.good_for(&self.name, view),
             digest: view.table.digest(),
         });
         // Equal digests count as enforced at the newer revision.
@@ -276,10 +328,11 @@ impl Node {
         };
         let mut conditions = memory.conditions(view.as_ref().map(|view| &view.table));
         conditions.extend(state.takeovers.condition(now));
+        conditions.extend(frozen);
         v1::NodeStatus {
             name: self.name.to_string(),
             connected: state.stream.is_some(),
-            compiled: if view.is_some() { compiled } else { 0 },
+            compiled: compiled.unwrap_or(0),
             desired: desired.as_ref().map(Into::into),
             enforced: enforced.as_ref().map(Into::into),
             conditions,

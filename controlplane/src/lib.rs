@@ -8,7 +8,8 @@
 //! * [`enrollment`], [`tokens`] — how a machine becomes a node;
 //! * [`plugins`], [`flows`] — components for nodes, records from nodes;
 //! * [`namespaces`] — what orchestrators register;
-//! * [`observe`], [`analysis`], [`http`] — what is so, and why.
+//! * [`observe`], [`analysis`], [`http`] — what is so, and why;
+//! * [`unreadable`], [`store_service`] — rows of the store that this build cannot read.
 #![forbid(unsafe_code)]
 
 pub mod access;
@@ -28,5 +29,7 @@ pub mod plugins;
 pub mod resources;
 pub mod server;
 pub mod session;
+pub mod store_service;
 pub mod tls;
 pub mod tokens;
+pub mod unreadable;

@@ -1,7 +1,7 @@
 //! `NamespaceService`: namespaces and identities of orchestrators, kept as the profiles whose labels their workloads
 //! inherit (`kns.<namespace>`, `ksa.<namespace>.<identity>`), so that Calico's own files mean the same.
 
-use crate::resources::Resources;
+use crate::{resources::Resources, unreadable::describe_all};
 use palisade_model::{Name, ProfileSpec};
 use palisade_proto::v1::{
     DeleteIdentityRequest, DeleteIdentityResponse, DeleteNamespaceRequest, DeleteNamespaceResponse,
@@ -57,12 +57,14 @@ impl NamespaceService for Namespaces {
         _: Request<ListNamespacesRequest>,
     ) -> Result<Response<ListNamespacesResponse>, Status> {
         let profiles = self.resources.profiles("kns.").await?;
-        let namespaces = profiles.into_iter().filter_map(|(name, spec)| {
+        let unreadable = describe_all(&profiles.unreadable);
+        let namespaces = profiles.readable.into_iter().filter_map(|(name, spec)| {
             let name = name.as_str().strip_prefix("kns.")?;
             is_namespace(name).then(|| describe_namespace(name, &spec))
         });
         Ok(Response::new(ListNamespacesResponse {
             namespaces: namespaces.collect(),
+            unreadable,
         }))
     }
 
@@ -113,12 +115,17 @@ impl NamespaceService for Namespaces {
             }
         };
         let profiles = self.resources.profiles(&prefix).await?;
+        let unreadable = describe_all(&profiles.unreadable);
         let mut identities: Vec<Identity> = profiles
+            .readable
             .into_iter()
             .filter_map(|(name, spec)| describe_identity(&name, &spec))
             .collect();
         identities.sort_by(|a, b| (&a.namespace, &a.name).cmp(&(&b.namespace, &b.name)));
-        Ok(Response::new(ListIdentitiesResponse { identities }))
+        Ok(Response::new(ListIdentitiesResponse {
+            identities,
+            unreadable,
+        }))
     }
 
     async fn delete_identity(

@@ -52,13 +52,15 @@ impl NodeSyncService for NodeSync {
         let (sender, receiver) = mpsc::channel(OUTBOUND);
         let hub = Arc::clone(&self.hub);
         let span = info_span!("sync.session", node);
-        tokio::spawn(run(hub, opened, address, request.into_inner(), sender).instrument(span));
+        let run = run(hub, node, opened, address, request.into_inner(), sender);
+        tokio::spawn(run.instrument(span));
         Ok(Response::new(ReceiverStream::new(receiver)))
     }
 }
 
 async fn run(
     hub: Arc<Hub>,
+    node: String,
     opened: Opened,
     address: SocketAddr,
     mut inbound: Streaming<StreamViewRequest>,
@@ -88,7 +90,7 @@ async fn run(
             }
             changed = view.changed() => {
                 if changed.is_err() { break }
-                match latest(&hub, &view.borrow_and_update()) {
+                match latest(&hub, &node, &view.borrow_and_update()) {
                     Some(latest) => Event::View(latest),
                     None => continue,
                 }
@@ -115,7 +117,7 @@ async fn run(
                 }
             },
             _ = compiled.changed(), if session.waits_for_revision() => {
-                match latest(&hub, &view.borrow()) {
+                match latest(&hub, &node, &view.borrow()) {
                     Some(latest) => Event::View(latest),
                     None => continue,
                 }
@@ -154,10 +156,10 @@ fn taken_over(by: &Replaced) -> Status {
     }
 }
 
-/// The view, good for whatever has been compiled by now.
-fn latest(hub: &Hub, view: &Option<Compiled>) -> Option<Compiled> {
+/// The view, good for whatever has been compiled of this node by now.
+fn latest(hub: &Hub, node: &str, view: &Option<Compiled>) -> Option<Compiled> {
     let mut latest = view.clone()?;
-    latest.revision = latest.revision.max(hub.compiled());
+    latest.revision = hub.good_for(node, &latest);
     Some(latest)
 }
 

@@ -1,6 +1,7 @@
 //! `ObserveService`: what is so right now.
 
 use crate::{failure::of_store, hub::Hub};
+use palisade_model::{Exemptions, Spec, stored};
 use palisade_policy::{
     table::{Content, ItemTable},
     wire::member_message,
@@ -16,8 +17,8 @@ use tokio::sync::mpsc;
 use tokio_stream::{Stream, wrappers::ReceiverStream};
 use tonic::{Request, Response, Status};
 
-/// Exemptions that deviate from Calico; each is on unless `PalisadeConfiguration` `default` says otherwise.
-const EXEMPTIONS: [&str; 4] = ["loopback", "neighbourDiscovery", "dhcp6", "controlPlane"];
+/// Rows that cannot be read, of a status, at most.
+const SHOWN: usize = 100;
 
 /// The service.
 pub struct Observe {
@@ -57,17 +58,27 @@ fn puts(table: &ItemTable) -> Vec<v1::Put> {
 }
 
 impl Observe {
+    /// Exemptions that deviate from Calico; each is on unless `PalisadeConfiguration` `default` says otherwise.
     async fn deviations(&self) -> Result<Vec<String>, Status> {
         let key = b"/r/PalisadeConfiguration/-/default";
-        let stored = self.store.get(key, None).await.map_err(of_store)?;
-        let value = stored.and_then(|s| serde_json::from_slice::<serde_json::Value>(&s.value).ok());
-        let is_off = |name: &str| {
-            let pointer = format!("/spec/exemptions/{name}");
-            value.as_ref().and_then(|v| v.pointer(&pointer))
-                == Some(&serde_json::Value::Bool(false))
+        let item = self.store.get(key, None).await.map_err(of_store)?;
+        let read = item.map(|item| stored::read(&item.key, &item.value));
+        let exemptions = match read.transpose() {
+            Ok(None) => Exemptions::default(),
+            Ok(Some(read)) => match read.resource.spec {
+                Spec::PalisadeConfiguration(spec) => spec.exemptions,
+                _ => Exemptions::default(),
+            },
+            Err(row) => return Ok(vec![format!("exemptions unknown, for {row}")]),
         };
-        let on = EXEMPTIONS.iter().filter(|name| !is_off(name));
-        Ok(on.map(|name| format!("exemptions.{name}")).collect())
+        let all = [
+            ("loopback", exemptions.loopback),
+            ("neighbourDiscovery", exemptions.neighbour_discovery),
+            ("dhcp6", exemptions.dhcp6),
+            ("controlPlane", exemptions.control_plane),
+        ];
+        let on = all.into_iter().filter(|(_, is_on)| *is_on);
+        Ok(on.map(|(name, _)| format!("exemptions.{name}")).collect())
     }
 }
 
@@ -135,6 +146,8 @@ impl ObserveService for Observe {
     ) -> Result<Response<GetStatusResponse>, Status> {
         let identity = self.store.identity().await.map_err(of_store)?;
         let totals = self.hub.totals();
+        let unreadable = self.hub.unreadable();
+        let shown = unreadable.iter().take(SHOWN);
         let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
         Ok(Response::new(GetStatusResponse {
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -151,6 +164,9 @@ impl ObserveService for Observe {
             endpoints_down: count(totals.endpoints_down),
             endpoints_error: count(totals.endpoints_error),
             deviations: self.deviations().await?,
+            unreadable: shown.map(|(_, found)| found.describe()).collect(),
+            unreadable_rows: count(unreadable.len()),
+            nodes_frozen: count(totals.frozen),
         }))
     }
 }

@@ -7,9 +7,13 @@ mod record;
 pub mod room;
 mod upload;
 
-use crate::{access::Caller, failure::of_store, hub::Hub};
+use crate::{access::Caller, failure::of_store, hub::Hub, unreadable};
 use components::{CHUNK, Components, Record};
 use futures_util::stream;
+use palisade_model::{
+    Spec,
+    stored::{self, Unreadable},
+};
 use palisade_plugin_host::{Digest, Kind};
 use palisade_policy::{
     item::ItemKind,
@@ -21,6 +25,7 @@ use palisade_proto::v1::{
     PluginKind, UploadPluginRequest, UploadPluginResponse, plugin_service_server::PluginService,
 };
 use palisade_store::{Scan, Store};
+pub(crate) use record::RECORDS;
 use std::{collections::BTreeMap, pin::Pin, sync::Arc};
 use tokio::sync::Semaphore;
 use tokio_stream::Stream;
@@ -50,31 +55,58 @@ impl Plugins {
         }
     }
 
-    async fn users(&self) -> Result<BTreeMap<String, Vec<String>>, Status> {
-        users(&*self.store).await
+    async fn users(&self) -> Result<Users, Status> {
+        Users::find(&*self.store).await
     }
 }
 
-/// Names of Plugin resources, by the digest that they name.
-async fn users(store: &dyn Store) -> Result<BTreeMap<String, Vec<String>>, Status> {
-    let prefix = format!(
-        "{}{}/-/",
-        crate::resources::PREFIX,
-        palisade_model::Kind::Plugin
-    );
-    let mut users: BTreeMap<String, Vec<String>> = BTreeMap::new();
-    let mut scan = Scan::new(store, prefix);
-    while let Some(items) = scan.next().await.map_err(of_store)? {
-        for item in &items {
-            let json: serde_json::Value = serde_json::from_slice(&item.value)
-                .map_err(|error| crate::failure::internal("a resource is not JSON", &error))?;
-            let text = |at: &str| json.pointer(at)?.as_str().map(str::to_owned);
-            if let (Some(digest), Some(name)) = (text("/spec/digest"), text("/metadata/name")) {
-                users.entry(digest).or_default().push(name);
+/// Reads the record of a component.
+pub(crate) fn read(key: &[u8], value: &[u8]) -> Result<Record, Unreadable> {
+    Record::read(key, value).map(|(_, record)| record)
+}
+
+/// Who names which component.
+#[derive(Default)]
+struct Users {
+    /// Names of Plugin resources, by the digest that they name.
+    by_digest: BTreeMap<Digest, Vec<String>>,
+    /// Plugin resources that cannot be read: each may name any component.
+    unreadable: Vec<Unreadable>,
+}
+
+// === impl Users ===
+
+impl Users {
+    async fn find(store: &dyn Store) -> Result<Self, Status> {
+        let kind = palisade_model::Kind::Plugin;
+        let mut users = Self::default();
+        let mut scan = Scan::new(store, format!("{}{kind}/", crate::resources::PREFIX));
+        while let Some(items) = scan.next().await.map_err(of_store)? {
+            for item in &items {
+                match stored::read(&item.key, &item.value) {
+                    Ok(read) => {
+                        if let Spec::Plugin(plugin) = &read.resource.spec {
+                            let digest = Digest::from_bytes(*plugin.digest.as_bytes());
+                            let names = users.by_digest.entry(digest).or_default();
+                            names.push(read.id.name.to_string());
+                        }
+                    }
+                    Err(row) => users.unreadable.push(row),
+                }
             }
         }
+        Ok(users)
     }
-    Ok(users)
+
+    /// Names of those who name a component.
+    fn of(&self, digest: &Digest) -> Vec<String> {
+        self.by_digest.get(digest).cloned().unwrap_or_default()
+    }
+
+    /// Whether somebody names a component, or may.
+    fn may_name(&self, digest: &Digest) -> bool {
+        self.by_digest.contains_key(digest) || !self.unreadable.is_empty()
+    }
 }
 
 impl Plugins {
@@ -85,7 +117,8 @@ impl Plugins {
             return Ok(());
         };
         if self.hub.compiled() == 0 {
-            let message = "views are still being compiled; try again in a moment";
+            let message =
+                "views are still being compiled, or wait for rows that cannot be read; try again";
             return Err(Status::unavailable(message));
         }
         let views = [self.hub.desired(node), self.hub.acknowledged(node)];
@@ -152,14 +185,9 @@ impl PluginService for Plugins {
             Status::resource_exhausted("other uploads are under way; try again in a moment")
         })?;
         let uploaded = upload::receive(&self.components, request.into_inner()).await?;
-        let mut users = self.users().await?;
-        let used_by = users.remove(&uploaded.digest.to_string());
+        let used_by = self.users().await?.of(&uploaded.digest);
         Ok(Response::new(UploadPluginResponse {
-            component: Some(describe(
-                uploaded.digest,
-                uploaded.record,
-                used_by.unwrap_or_default(),
-            )),
+            component: Some(describe(uploaded.digest, uploaded.record, used_by)),
             known: uploaded.known,
         }))
     }
@@ -173,7 +201,8 @@ impl PluginService for Plugins {
         let digest = digest_of(&digest)?;
         self.judge_fetch(&caller, &digest)?;
         let record = self.components.find(&digest).await?;
-        let record = record.ok_or_else(|| Status::not_found(format!("{digest} is not stored")))?;
+        let (record, _) =
+            record.ok_or_else(|| Status::not_found(format!("{digest} is not stored")))?;
         let size = record.size;
         if offset > size {
             return Err(Status::out_of_range(format!(
@@ -215,14 +244,17 @@ impl PluginService for Plugins {
         &self,
         _: Request<ListPluginsRequest>,
     ) -> Result<Response<ListPluginsResponse>, Status> {
-        let mut users = self.users().await?;
-        let components = self.components.list().await?;
-        let components = components.into_iter().map(|(digest, record)| {
-            let used_by = users.remove(&digest.to_string()).unwrap_or_default();
+        let users = self.users().await?;
+        let records = self.components.records().await?;
+        let components = records.readable.into_iter().map(|(digest, record, _)| {
+            let used_by = users.of(&digest);
             describe(digest, record, used_by)
         });
+        let components = components.collect();
+        let unreadable = [records.unreadable, users.unreadable].concat();
         Ok(Response::new(ListPluginsResponse {
-            components: components.collect(),
+            components,
+            unreadable: unreadable::describe_all(&unreadable),
         }))
     }
 }

@@ -15,6 +15,7 @@ use crate::{
     observe::Observe,
     plugins::{Plugins, components::Components, garbage::Collector},
     resources::{self, Resources},
+    store_service::StoreRows,
     tls,
     tokens::Tokens,
 };
@@ -29,7 +30,7 @@ use palisade_proto::v1::{
     namespace_service_server::NamespaceServiceServer,
     node_sync_service_server::NodeSyncServiceServer, observe_service_server::ObserveServiceServer,
     plugin_service_server::PluginServiceServer, resource_service_server::ResourceServiceServer,
-    token_service_server::TokenServiceServer,
+    store_service_server::StoreServiceServer, token_service_server::TokenServiceServer,
 };
 use palisade_store::{EmbeddedStore, Store};
 use std::{net::SocketAddr, sync::Arc, time::Duration};
@@ -97,7 +98,20 @@ impl Server {
     /// Whatever stands in the way: the folder, the store, the ports.
     pub async fn start(config: &Config) -> anyhow::Result<Self> {
         let dir = &config.data_dir;
-        let parts = Parts::open(config).await?;
+        std::fs::create_dir_all(dir).with_context(|| format!("cannot make `{}`", dir.display()))?;
+        let file = dir.join("store.redb");
+        let open = move || EmbeddedStore::open(&file);
+        let store = tokio::task::spawn_blocking(open).await??;
+        Self::start_on(config, Arc::new(store)).await
+    }
+
+    /// As [`Server::start`], on a store of the caller's; the folder exists.
+    ///
+    /// # Errors
+    /// As [`Server::start`].
+    pub async fn start_on(config: &Config, store: Arc<dyn Store>) -> anyhow::Result<Self> {
+        let dir = &config.data_dir;
+        let parts = Parts::open(config, store).await?;
         let (health, metrics) = Health::new(Arc::clone(&parts.hub));
         let task = CompilerTask {
             store: Arc::clone(&parts.store),
@@ -295,6 +309,11 @@ fn api_services(mut builder: Tonic<Layers>, parts: &Parts) -> anyhow::Result<Api
         hub: Arc::clone(hub),
         store: Arc::clone(store),
     });
+    let rows = StoreServiceServer::new(StoreRows {
+        store: Arc::clone(store),
+        hub: Arc::clone(hub),
+    })
+    .max_encoding_message_size(LARGEST_ANSWER);
     let plugins = Plugins::new(Arc::clone(store), Arc::clone(components), Arc::clone(hub));
     let plugins = PluginServiceServer::new(plugins).max_decoding_message_size(LARGEST_CHUNK);
     let flows = FlowServiceServer::new(Flows::default()).max_decoding_message_size(LARGEST_REPORT);
@@ -308,18 +327,15 @@ fn api_services(mut builder: Tonic<Layers>, parts: &Parts) -> anyhow::Result<Api
         .add_service(analysis)
         .add_service(plugins)
         .add_service(flows)
+        .add_service(rows)
         .add_service(CertificateServiceServer::new(parts.enrollment())))
 }
 
 // === impl Parts ===
 
 impl Parts {
-    async fn open(config: &Config) -> anyhow::Result<Self> {
+    async fn open(config: &Config, store: Arc<dyn Store>) -> anyhow::Result<Self> {
         let dir = &config.data_dir;
-        std::fs::create_dir_all(dir).with_context(|| format!("cannot make `{}`", dir.display()))?;
-        let file = dir.join("store.redb");
-        let store: Arc<dyn Store> =
-            Arc::new(tokio::task::spawn_blocking(move || EmbeddedStore::open(&file)).await??);
         let authority = Arc::new(Authority::open(dir, Timestamp::now())?);
         resources::install_built_ins(&*store)
             .await

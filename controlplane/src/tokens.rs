@@ -1,8 +1,12 @@
 //! `TokenService`: join tokens, kept under `/t/<id>` as records without the secret.
 
-use crate::failure::{contended, internal, of_store};
+use crate::{
+    failure::{contended, internal, of_store},
+    unreadable,
+};
 use jiff::{SignedDuration, Timestamp};
 use palisade_identity::{JoinToken, Name, Pin, TokenRecord};
+use palisade_model::stored::{self, Unreadable};
 use palisade_proto::v1::{
     CreateTokenRequest, CreateTokenResponse, DeleteTokenRequest, DeleteTokenResponse,
     ListTokensRequest, ListTokensResponse, Token, token_service_server::TokenService,
@@ -31,13 +35,13 @@ pub(crate) fn key(id: &str) -> bytes::Bytes {
 }
 
 pub(crate) fn encode(record: &TokenRecord) -> Result<bytes::Bytes, Status> {
-    serde_json::to_vec(record)
+    stored::encode(record)
         .map(Into::into)
         .map_err(|error| internal("cannot encode a token record", &error))
 }
 
-pub(crate) fn decode(value: &[u8]) -> Result<TokenRecord, Status> {
-    serde_json::from_slice(value).map_err(|error| internal("cannot read a token record", &error))
+pub(crate) fn read(key: &[u8], value: &[u8]) -> Result<TokenRecord, Unreadable> {
+    stored::read_record(key, value)
 }
 
 fn describe(record: &TokenRecord) -> Token {
@@ -96,14 +100,17 @@ impl TokenService for Tokens {
         &self,
         _: Request<ListTokensRequest>,
     ) -> Result<Response<ListTokensResponse>, Status> {
-        let mut tokens = Vec::new();
+        let (mut tokens, mut unreadable) = (Vec::new(), Vec::new());
         let mut scan = Scan::new(&*self.store, PREFIX);
         while let Some(items) = scan.next().await.map_err(of_store)? {
             for item in &items {
-                tokens.push(describe(&decode(&item.value)?));
+                match read(&item.key, &item.value) {
+                    Ok(record) => tokens.push(describe(&record)),
+                    Err(row) => unreadable.push(unreadable::describe(&row)),
+                }
             }
         }
-        Ok(Response::new(ListTokensResponse { tokens }))
+        Ok(Response::new(ListTokensResponse { tokens, unreadable }))
     }
 
     async fn delete_token(
@@ -112,15 +119,18 @@ impl TokenService for Tokens {
     ) -> Result<Response<DeleteTokenResponse>, Status> {
         let id = request.into_inner().id;
         let key = key(&id);
+        let stored = self.store.get(&key, None).await.map_err(of_store)?;
+        let stored =
+            stored.ok_or_else(|| Status::not_found(format!("there is no token `{id}`")))?;
+        read(&key, &stored.value)
+            .map_err(|row| unreadable::refusal(&[row], "so it is not deleted"))?;
         let txn = Txn {
-            compare: vec![Compare::Present(key.clone())],
+            compare: vec![Compare::ModifiedAt(key.clone(), stored.modified)],
             then: vec![Op::Delete(key)],
         };
         match self.store.txn(txn).await.map_err(of_store)? {
             TxnOutcome::Committed { .. } => Ok(Response::new(DeleteTokenResponse {})),
-            TxnOutcome::Failed { .. } => {
-                Err(Status::not_found(format!("there is no token `{id}`")))
-            }
+            TxnOutcome::Failed { .. } => Err(contended()),
         }
     }
 }

@@ -7,7 +7,7 @@
 
 /// `palisade`: the packages of this product.
 pub mod palisade {
-    /// `palisade.v1`: resources, policy, sync, enrolment, tokens, observe, analysis, namespaces, plugins, flows.
+    /// `palisade.v1`: resources, policy, sync, enrolment, tokens, observe, analysis, namespaces, plugins, flows, store.
     #[allow(
         missing_docs,
         unreachable_pub,

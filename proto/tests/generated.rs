@@ -3,7 +3,7 @@
 
 use std::{fs, path::Path};
 
-const FILES: [&str; 10] = [
+const FILES: [&str; 11] = [
     "palisade/v1/resource.proto",
     "palisade/v1/policy.proto",
     "palisade/v1/sync.proto",
@@ -14,6 +14,7 @@ const FILES: [&str; 10] = [
     "palisade/v1/namespace.proto",
     "palisade/v1/plugin.proto",
     "palisade/v1/flow.proto",
+    "palisade/v1/store.proto",
 ];
 
 #[test]

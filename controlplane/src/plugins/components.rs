@@ -7,8 +7,12 @@ use super::{
     record::{RECORDS, chunk_key, now, record_key},
     room::Room,
 };
-use crate::failure::{internal, of_store};
+use crate::{
+    failure::{internal, of_store},
+    unreadable,
+};
 use bytes::Bytes;
+use palisade_model::stored::Unreadable;
 use palisade_plugin_host::{
     Digest, Host, HostConfig, HostError, Plugin, Refusal, SettingsError, verify,
 };
@@ -32,6 +36,15 @@ pub(crate) use super::record::{CHUNK, Record};
 
 /// What settings are judged by: the component, and the settings as canonical JSON.
 pub(crate) type Question = (Digest, String);
+
+/// All records there are.
+#[derive(Default)]
+pub(super) struct Records {
+    /// By digest, each with the revision that it was last written at.
+    pub(super) readable: Vec<(Digest, Record, Revision)>,
+    /// Those that cannot be read: their components are there, of whatever size.
+    pub(super) unreadable: Vec<Unreadable>,
+}
 
 /// The stored components.
 pub struct Components {
@@ -65,37 +78,39 @@ impl Components {
     /// # Errors
     /// `RESOURCE_EXHAUSTED`.
     pub(crate) async fn judge_room(&self, size: u64) -> Result<(), Status> {
-        let stored = self.list().await?;
-        let sizes = stored.iter().map(|(_, record)| record.size);
-        self.room.judge(sizes, size)
+        let records = self.records().await?;
+        let sizes = records.readable.iter().map(|(_, record, _)| record.size);
+        // Nobody knows how long these are; they count at least.
+        let unknown = records.unreadable.iter().map(|_| 0);
+        self.room.judge(sizes.chain(unknown), size)
     }
 
-    /// What is known of a component; `None` if it is not stored.
-    pub(crate) async fn find(&self, digest: &Digest) -> Result<Option<Record>, Status> {
+    /// What is known of a component, and the revision that this was last written at; `None` if it is not stored.
+    ///
+    /// # Errors
+    /// `FAILED_PRECONDITION` if its record cannot be read; the store's.
+    pub(crate) async fn find(&self, digest: &Digest) -> Result<Option<(Record, Revision)>, Status> {
         let found = self.store.get(&record_key(digest), None).await;
-        let found = found.map_err(of_store)?;
-        found.map(|item| Record::decode(&item.value)).transpose()
+        let Some(item) = found.map_err(of_store)? else {
+            return Ok(None);
+        };
+        let (_, record) = Record::read(&item.key, &item.value)
+            .map_err(|row| unreadable::refusal(&[row], "so nobody knows what the component is"))?;
+        Ok(Some((record, item.modified)))
     }
 
-    /// All records, by digest.
-    pub(crate) async fn list(&self) -> Result<Vec<(Digest, Record)>, Status> {
-        let records = self.records().await?.into_iter();
-        Ok(records
-            .map(|(digest, record, _)| (digest, record))
-            .collect())
-    }
-
-    /// All records, by digest, each with the revision that it was last written at.
-    pub(super) async fn records(&self) -> Result<Vec<(Digest, Record, Revision)>, Status> {
-        let mut records = Vec::new();
+    /// All records.
+    pub(super) async fn records(&self) -> Result<Records, Status> {
+        let mut records = Records::default();
         let mut scan = Scan::new(&*self.store, RECORDS);
         while let Some(items) = scan.next().await.map_err(of_store)? {
             for item in &items {
-                let hex = std::str::from_utf8(&item.key).unwrap_or_default();
-                let hex = hex.trim_start_matches(RECORDS);
-                let digest = format!("sha256:{hex}").parse::<Digest>();
-                let digest = digest.map_err(|error| internal("a record's key is wrong", &error))?;
-                records.push((digest, Record::decode(&item.value)?, item.modified));
+                match Record::read(&item.key, &item.value) {
+                    Ok((digest, record)) => {
+                        records.readable.push((digest, record, item.modified));
+                    }
+                    Err(row) => records.unreadable.push(row),
+                }
             }
         }
         Ok(records)
@@ -130,6 +145,8 @@ impl Components {
             self.store.txn(txn).await.map_err(of_store)?;
         }
         // Another replica may have taken the chunks for leftovers.
+        // What stands at the key by now was written by somebody else, and may be what this build cannot read.
+        written.push(Compare::Absent(record_key(&digest)));
         let txn = Txn {
             compare: written,
             then: vec![Op::Put(record_key(&digest), record.encode()?)],
@@ -143,7 +160,12 @@ impl Components {
     }
 
     /// Somebody uploads what is stored: it is kept for as long as if it were new.
-    pub(crate) async fn renew(&self, digest: &Digest, record: &Record) -> Result<(), Status> {
+    pub(crate) async fn renew(
+        &self,
+        digest: &Digest,
+        record: &Record,
+        modified: Revision,
+    ) -> Result<(), Status> {
         if record.unused_since.is_none() {
             return Ok(());
         }
@@ -153,12 +175,12 @@ impl Components {
         };
         let key = record_key(digest);
         let txn = Txn {
-            compare: vec![Compare::Present(key.clone())],
+            compare: vec![Compare::ModifiedAt(key.clone(), modified)],
             then: vec![Op::Put(key, renewed.encode()?)],
         };
         match self.store.txn(txn).await.map_err(of_store)? {
             TxnOutcome::Committed { .. } => Ok(()),
-            TxnOutcome::Failed { .. } => Err(Status::aborted("it was removed just now; try again")),
+            TxnOutcome::Failed { .. } => Err(Status::aborted("it changed just now; try again")),
         }
     }
 
@@ -210,7 +232,7 @@ impl Components {
         }
         let record = self.find(digest).await?;
         let mut bytes = Vec::new();
-        for index in 0..record.map_or(0, |record| record.chunks()) {
+        for index in 0..record.map_or(0, |(record, _)| record.chunks()) {
             bytes.extend_from_slice(&self.chunk(digest, index).await?);
         }
         let (host, named) = (self.host.clone(), *digest);

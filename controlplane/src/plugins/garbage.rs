@@ -1,12 +1,13 @@
 //! Components that no Plugin names go after a while, and with them what broken-off uploads left behind.
 //!
 //! A component is marked when it is first seen without a name, and removed when the mark is old enough: so whoever pushes
-//! has time to name it, and whoever deletes a Plugin to change their mind.
+//! has time to name it, and whoever deletes a Plugin to change their mind. While a Plugin cannot be read, every component
+//! counts as named: it may be the one that it names.
 
 use super::{
+    Users,
     components::{Components, PAGE},
     record::{CHUNKS, RECORDS, Record, chunk_key, hex, now, record_key},
-    users,
 };
 use crate::{failure::of_store, resources::Resources};
 use palisade_plugin_host::Digest;
@@ -61,10 +62,15 @@ impl Collector {
         let _storing = self.components.storing.lock().await;
         // Nobody comes to name one between the look and the removal.
         let _exclusive = self.resources.hold_referents().await;
-        let users = users(&**store).await?;
-        let mut known = BTreeSet::new();
-        for (digest, record, modified) in self.components.records().await? {
-            let named = users.contains_key(&digest.to_string());
+        let users = Users::find(&**store).await?;
+        let records = self.components.records().await?;
+        // Bytes belong to a record that cannot be read, too.
+        let unreadable = records.unreadable.iter();
+        let mut known: BTreeSet<String> = unreadable
+            .filter_map(|row| row.key.strip_prefix(RECORDS).map(str::to_owned))
+            .collect();
+        for (digest, record, modified) in records.readable {
+            let named = users.may_name(&digest);
             let ops = self.judge(&digest, &record, named, now)?;
             if !ops.is_empty() {
                 self.commit(&lease, &digest, modified, ops).await?;
@@ -182,6 +188,7 @@ mod tests {
     use crate::plugins::room::Room;
     use bytes::Bytes;
     use palisade_store::{EmbeddedStore, Store};
+    use serde_json::json;
 
     const KEEP: u64 = 100;
 
@@ -236,8 +243,9 @@ mod tests {
         }
 
         async fn name(&self, digest: &Digest) {
-            let json = serde_json::json!({
-                "metadata": {"name": "n"}, "spec": {"digest": digest.to_string()},
+            let json = json!({
+                "apiVersion": "palisade.dev/v1", "kind": "Plugin", "metadata": { "name": "n" },
+                "spec": { "kind": "auditor", "digest": digest.to_string() },
             });
             let key = Bytes::from_static(b"/r/Plugin/-/n");
             self.write(vec![Op::Put(key, json.to_string().into())])
@@ -287,6 +295,36 @@ mod tests {
         rig.collect(KEEP).await;
         assert!(!rig.keeps(&old).await);
         assert!(rig.keeps(&new).await);
+    }
+
+    #[tokio::test]
+    async fn while_a_plugin_cannot_be_read_nothing_that_it_may_name_goes() {
+        let rig = Rig::new();
+        let digest = Digest::of(b"a");
+        rig.put(&digest, Some(0)).await;
+        let key = Bytes::from_static(b"/r/Plugin/-/later");
+        let row = Bytes::from_static(br#"{"schema":2}"#);
+        rig.write(vec![Op::Put(key.clone(), row)]).await;
+        rig.collect(10 * KEEP).await;
+        assert!(rig.keeps(&digest).await);
+        rig.write(vec![Op::Delete(key)]).await;
+        rig.collect(11 * KEEP).await;
+        assert!(rig.keeps(&digest).await, "its time begins now");
+        rig.collect(12 * KEEP).await;
+        assert!(!rig.keeps(&digest).await);
+    }
+
+    #[tokio::test]
+    async fn a_record_that_cannot_be_read_stays_with_its_bytes_and_stops_nobody() {
+        let rig = Rig::new();
+        let (later, unused) = (Digest::of(b"later"), Digest::of(b"unused"));
+        rig.put(&later, Some(0)).await;
+        rig.put(&unused, Some(0)).await;
+        let row = Bytes::from_static(br#"{"schema":2}"#);
+        rig.write(vec![Op::Put(record_key(&later), row)]).await;
+        rig.collect(KEEP).await;
+        assert!(rig.keeps(&later).await);
+        assert!(!rig.keeps(&unused).await);
     }
 
     #[tokio::test]

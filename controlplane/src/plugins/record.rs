@@ -4,6 +4,7 @@
 use crate::failure::internal;
 use bytes::Bytes;
 use jiff::Timestamp;
+use palisade_model::stored::{self, Unreadable};
 use palisade_plugin_host::{Digest, Kind, Verified};
 use serde::{Deserialize, Serialize};
 use tonic::Status;
@@ -11,7 +12,7 @@ use tonic::Status;
 /// Bytes of a stored chunk; the last may be shorter.
 pub(crate) const CHUNK: u64 = 256 << 10;
 /// Under it are all records.
-pub(super) const RECORDS: &str = "/p/";
+pub(crate) const RECORDS: &str = "/p/";
 /// Under it are all bytes.
 pub(super) const CHUNKS: &str = "/b/";
 
@@ -34,7 +35,7 @@ pub(crate) struct Record {
 }
 
 #[derive(Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct StoredRecord {
     size: u64,
     matcher: bool,
@@ -71,7 +72,7 @@ impl Record {
     }
 
     pub(super) fn encode(&self) -> Result<Bytes, Status> {
-        let stored = StoredRecord {
+        let row = StoredRecord {
             size: self.size,
             matcher: self.kinds.contains(&Kind::Matcher),
             auditor: self.kinds.contains(&Kind::Auditor),
@@ -82,29 +83,32 @@ impl Record {
             stored: self.stored,
             unused_since: self.unused_since,
         };
-        serde_json::to_vec(&stored)
+        stored::encode(&row)
             .map(Into::into)
             .map_err(|error| internal("cannot encode a component's record", &error))
     }
 
-    pub(super) fn decode(value: &[u8]) -> Result<Self, Status> {
-        let stored: StoredRecord = serde_json::from_slice(value)
-            .map_err(|error| internal("cannot read a component's record", &error))?;
-        let kinds = [
-            (Kind::Matcher, stored.matcher),
-            (Kind::Auditor, stored.auditor),
-        ];
+    /// Reads the record at a key, and the digest that the key names.
+    pub(crate) fn read(key: &[u8], value: &[u8]) -> Result<(Digest, Self), Unreadable> {
+        let row: StoredRecord = stored::read_record(key, value)?;
+        let hex = std::str::from_utf8(key).ok();
+        let hex = hex.and_then(|key| key.strip_prefix(RECORDS));
+        let digest = hex.and_then(|hex| format!("sha256:{hex}").parse().ok());
+        let digest =
+            digest.ok_or_else(|| Unreadable::new(key, "its key is not that of a component"))?;
+        let kinds = [(Kind::Matcher, row.matcher), (Kind::Auditor, row.auditor)];
         let kinds = kinds.into_iter().filter(|(_, has)| *has);
-        Ok(Self {
-            size: stored.size,
+        let record = Self {
+            size: row.size,
             kinds: kinds.map(|(kind, _)| kind).collect(),
-            name: stored.name,
-            version: stored.version,
-            description: stored.description,
-            sinks: stored.sinks,
-            stored: stored.stored,
-            unused_since: stored.unused_since,
-        })
+            name: row.name,
+            version: row.version,
+            description: row.description,
+            sinks: row.sinks,
+            stored: row.stored,
+            unused_since: row.unused_since,
+        };
+        Ok((digest, record))
     }
 }
 

@@ -32,8 +32,8 @@ pub(super) async fn receive(
         _ => return Err(Status::invalid_argument("the first message is the header")),
     };
     let (digest, size) = judge(&header)?;
-    if let Some(record) = components.find(&digest).await? {
-        components.renew(&digest, &record).await?;
+    if let Some((record, modified)) = components.find(&digest).await? {
+        components.renew(&digest, &record, modified).await?;
         return Ok(Uploaded {
             digest,
             record,

@@ -80,8 +80,11 @@ async fn install_one(
     let id = ResourceId::global(kind, Name::new(name).ok_or_else(refused)?);
     let key = stored::key(&id);
     let current = store.get(&key, None).await.map_err(of_store)?;
-    let old = current.as_ref().map(|item| stored::parse(&item.value));
-    let old = old.transpose()?;
+    // What cannot be read is not written over; the compiler finds it, and freezes the views.
+    let Ok(old) = current.as_ref().map(stored::read).transpose() else {
+        return Ok(());
+    };
+    let old = old.map(|old| old.json);
     let Some(spec) = spec(old.as_ref().and_then(|old| old.get("spec"))) else {
         return Ok(());
     };

@@ -2,7 +2,10 @@
 //! ask it.
 
 use super::{Resources, built_in, problems, stored, write::ATTEMPTS};
-use crate::failure::{contended, of_store};
+use crate::{
+    failure::{contended, of_store},
+    unreadable,
+};
 use palisade_model::{Kind, ResourceId};
 use palisade_proto::v1::{DeleteResourceRequest, DeleteResourceResponse};
 use palisade_store::{Compare, Op, Scan, Txn, TxnOutcome};
@@ -41,6 +44,8 @@ impl Resources {
                     message,
                 ));
             };
+            let stored = stored::read(&current)
+                .map_err(|row| unreadable::refusal(&[row], "so it is not deleted"))?;
             let version = current.modified;
             if request.resource_version != 0 && request.resource_version != version.0 {
                 let given = request.resource_version.to_string();
@@ -50,11 +55,7 @@ impl Resources {
                     &version.to_string(),
                 ));
             }
-            let resource = Some(stored::present(
-                &id,
-                stored::parse(&current.value)?,
-                version,
-            )?);
+            let resource = Some(stored::present(&id, stored.json, version));
             if request.dry_run {
                 return Ok(DeleteResourceResponse {
                     resource,
@@ -82,10 +83,13 @@ impl Resources {
         let mut violations = Vec::new();
         if referent.kind == Kind::Plugin {
             let users = self.users_of_plugin(&referent.name).await?;
-            violations.extend(users.into_iter().map(|(policy, _)| {
+            violations.extend(users.readable.into_iter().map(|(policy, _)| {
                 let message = format!("{policy} asks it");
                 PreconditionViolation::new("REFERENCED", referent.to_string(), message)
             }));
+            let why = format!("so it may ask {referent}");
+            let rows = users.unreadable.iter();
+            violations.extend(rows.map(|row| unreadable::violation(row, &why)));
         } else {
             for kind in Kind::POLICIES {
                 self.members(referent, kind, &mut violations).await?;
@@ -112,16 +116,23 @@ impl Resources {
                 break;
             };
             for item in &items {
-                let json = stored::parse(&item.value)?;
-                let named = json.pointer("/spec/tier").and_then(|tier| tier.as_str());
-                if named == Some(tier.name.as_str()) {
-                    let policy = String::from_utf8_lossy(&item.key).replacen(&prefix, "", 1);
-                    let policy = policy.trim_start_matches("-/");
-                    found.push(PreconditionViolation::new(
-                        "REFERENCED",
-                        tier.to_string(),
-                        format!("{kind} `{policy}` belongs to it"),
-                    ));
+                match stored::read(item) {
+                    Ok(policy) if policy.resource.spec.tier() == Some(&tier.name) => {
+                        let name = match &policy.id.namespace {
+                            Some(namespace) => format!("{namespace}/{}", policy.id.name),
+                            None => policy.id.name.to_string(),
+                        };
+                        found.push(PreconditionViolation::new(
+                            "REFERENCED",
+                            tier.to_string(),
+                            format!("{kind} `{name}` belongs to it"),
+                        ));
+                    }
+                    Ok(_) => {}
+                    Err(row) => {
+                        let why = format!("so it may belong to {tier}");
+                        found.push(unreadable::violation(&row, &why));
+                    }
                 }
             }
         }

@@ -4,10 +4,11 @@ use super::{
     problems::{self, field},
     stored::{self, Stamps},
 };
+use crate::unreadable;
 use bytes::Bytes;
 use palisade_model::{
     ApiVersion, DEFAULT_ALLOW_PROFILE, Decoded, Kind, Name, Problem, Resource, ResourceId,
-    Unenforced,
+    Unenforced, stored::StoredResource,
 };
 use palisade_store::{Compare, KeyValue, Op};
 use serde_json::Value;
@@ -161,18 +162,22 @@ impl Document {
         size: Option<u64>,
     ) -> Result<Step, Status> {
         let given = self.decoded.resource.metadata.resource_version.as_deref();
+        // First, and whatever the verb: nobody writes over what they cannot see.
+        let stored = current.map(stored::read).transpose();
+        let stored =
+            stored.map_err(|row| unreadable::refusal(&[row], "so it is not written over"))?;
         self.check_version(verb, given, current)?;
         let mut json = self.decoded.json.clone();
         let spec = json.get_mut("spec").and_then(Value::as_object_mut);
         if let (Some(size), Some(spec)) = (size, spec) {
             spec.insert("size".to_owned(), size.into());
         }
-        let Some(current) = current else {
+        let (Some(current), Some(stored)) = (current, stored) else {
             Stamps::new().stamp(&mut json);
             return Ok(Step::Create(json));
         };
-        let old = stored::parse(&current.value)?;
-        self.keep_extensions(&old)?;
+        self.keep_extensions(&stored)?;
+        let old = stored.json;
         Stamps::replacing(&old, &json).stamp(&mut json);
         Ok(if json == old {
             Step::Keep(json, current.clone())
@@ -182,12 +187,11 @@ impl Document {
     }
 
     /// A client that knows Calico's group alone would drop, unseen, what others wrote in ours.
-    fn keep_extensions(&self, old: &Value) -> Result<(), Status> {
+    fn keep_extensions(&self, old: &StoredResource) -> Result<(), Status> {
         if self.decoded.resource.api_version == ApiVersion::Palisade {
             return Ok(());
         }
-        let stored = palisade_model::decode(old);
-        let fields = stored.map(|stored| stored.extensions).unwrap_or_default();
+        let fields = &old.extensions;
         let violations = fields.iter().map(|path| {
             let message = format!(
                 "what is stored has `{path}`, which this apiVersion cannot say: write `{}`, or delete the resource first",

@@ -13,10 +13,11 @@ use super::{
 use crate::{
     failure::of_store,
     plugins::components::{Components, Question},
+    unreadable,
 };
 use palisade_model::{
     FieldPath, Kind, Name, Part, PluginKind, PluginMatch, PluginSpec, Problem, Resource,
-    ResourceId, Rule, Segment, Spec,
+    ResourceId, Rule, Segment, Spec, stored::Unreadable,
 };
 use palisade_plugin_host::{Digest, Kind as Duty, SettingsError};
 use palisade_store::{Compare, Scan};
@@ -47,6 +48,15 @@ enum Place {
     Document(Option<usize>),
     /// A stored policy whose plugin is written.
     Stored(ResourceId),
+}
+
+/// Stored policies that ask a plugin.
+#[derive(Default)]
+pub(super) struct Users {
+    /// With each place where they do.
+    pub(super) readable: Vec<(ResourceId, Vec<(FieldPath, PluginMatch)>)>,
+    /// Policies that cannot be read: each may ask it.
+    pub(super) unreadable: Vec<Unreadable>,
 }
 
 /// All that is asked and all that is wrong, while documents are judged.
@@ -140,7 +150,7 @@ impl Resources {
         findings: &mut Findings,
     ) -> Result<(), Status> {
         let digest = Digest::from_bytes(*spec.digest.as_bytes());
-        let Some(record) = self.components.find(&digest).await? else {
+        let Some((record, _)) = self.components.find(&digest).await? else {
             let message =
                 "no component with this digest is stored: upload it with `palisadectl plugin push`";
             findings.violations.push(PreconditionViolation::new(
@@ -194,7 +204,13 @@ impl Resources {
         if (old.digest, old.kind) == (spec.digest, spec.kind) {
             return Ok(());
         }
-        for (id, mentions) in self.users_of_plugin(name).await? {
+        let users = self.users_of_plugin(name).await?;
+        let why =
+            format!("so nobody knows whether it asks plugin `{name}` with settings that please it");
+        let rows = users.unreadable.iter();
+        let violations = rows.map(|row| unreadable::violation(row, &why));
+        findings.violations.extend(violations);
+        for (id, mentions) in users.readable {
             if documents.iter().any(|document| document.id == id) {
                 continue;
             }
@@ -236,37 +252,37 @@ impl Resources {
         let Some(current) = self.find(&id).await? else {
             return Ok(None);
         };
-        let spec = palisade_model::decode(&stored::parse(&current.value)?)
-            .ok()
-            .and_then(|decoded| match decoded.resource.spec {
-                Spec::Plugin(spec) => Some(*spec),
-                _ => None,
-            });
+        let read = stored::read(&current)
+            .map_err(|row| unreadable::refusal(&[row], "so nothing that asks it can be judged"))?;
         let compare = Compare::ModifiedAt(stored::key(&id), current.modified);
-        Ok(spec.map(|spec| (spec, compare)))
+        Ok(match read.resource.spec {
+            Spec::Plugin(spec) => Some((*spec, compare)),
+            _ => None,
+        })
     }
 
     /// Stored policies that name a plugin, with each place where they do.
-    pub(super) async fn users_of_plugin(
-        &self,
-        name: &Name,
-    ) -> Result<Vec<(ResourceId, Vec<(FieldPath, PluginMatch)>)>, Status> {
-        let mut users = Vec::new();
+    pub(super) async fn users_of_plugin(&self, name: &Name) -> Result<Users, Status> {
+        let mut users = Users::default();
         for kind in [Kind::GlobalNetworkPolicy, Kind::NetworkPolicy] {
             let prefix = format!("{}{kind}/", super::PREFIX);
             let mut scan = Scan::new(&*self.store, prefix);
             while let Some(items) = scan.next().await.map_err(of_store)? {
                 for item in &items {
-                    let Ok(decoded) = palisade_model::decode(&stored::parse(&item.value)?) else {
-                        continue;
+                    let read = match stored::read(item) {
+                        Ok(read) => read,
+                        Err(row) => {
+                            users.unreadable.push(row);
+                            continue;
+                        }
                     };
-                    let found = mentions(&decoded.resource).into_iter();
+                    let found = mentions(&read.resource).into_iter();
                     let found: Vec<_> = found
                         .filter(|(_, asked)| asked.name == *name)
                         .map(|(path, asked)| (path, asked.clone()))
                         .collect();
                     if !found.is_empty() {
-                        users.push((decoded.resource.id(), found));
+                        users.readable.push((read.id, found));
                     }
                 }
             }

@@ -6,12 +6,24 @@ use super::{
     problems, stored,
     write::ATTEMPTS,
 };
-use crate::failure::{contended, of_store};
-use palisade_model::{Kind, Name, ProfileSpec, ResourceId, Spec};
+use crate::{
+    failure::{contended, of_store},
+    unreadable,
+};
+use palisade_model::{Kind, Name, ProfileSpec, ResourceId, Spec, stored::Unreadable};
 use palisade_store::{Compare, MAX_OPS, Op, Revision, Scan, Txn, TxnOutcome};
 use serde_json::{Value, json};
 use tonic::{Code, Status};
 use tonic_types::PreconditionViolation;
+
+/// Profiles by the beginning of their names.
+#[derive(Default)]
+pub(crate) struct Profiles {
+    /// By name.
+    pub(crate) readable: Vec<(Name, ProfileSpec)>,
+    /// Those that cannot be read.
+    pub(crate) unreadable: Vec<Unreadable>,
+}
 
 impl Resources {
     /// Creates or replaces a profile; with `needs`, only while that profile exists.
@@ -49,18 +61,19 @@ impl Resources {
     ///
     /// # Errors
     /// The store's.
-    pub(crate) async fn profiles(&self, prefix: &str) -> Result<Vec<(Name, ProfileSpec)>, Status> {
+    pub(crate) async fn profiles(&self, prefix: &str) -> Result<Profiles, Status> {
         let prefix = format!("{PREFIX}{}/-/{prefix}", Kind::Profile);
         let mut scan = Scan::new(&*self.store, prefix);
-        let mut found = Vec::new();
+        let mut found = Profiles::default();
         while let Some(items) = scan.next().await.map_err(of_store)? {
             for item in &items {
-                let decoded = palisade_model::decode(&stored::parse(&item.value)?);
-                let resource = decoded
-                    .map_err(|_| Status::internal("a stored profile cannot be read"))?
-                    .resource;
-                if let Spec::Profile(spec) = resource.spec {
-                    found.push((resource.metadata.name, spec));
+                match stored::read(item) {
+                    Ok(read) => {
+                        if let Spec::Profile(spec) = read.resource.spec {
+                            found.readable.push((read.id.name, spec));
+                        }
+                    }
+                    Err(row) => found.unreadable.push(row),
                 }
             }
         }
@@ -70,7 +83,7 @@ impl Resources {
     /// Deletes a profile with all whose name begins with `members`, in one commit.
     ///
     /// # Errors
-    /// `NOT_FOUND` without the first; the store's.
+    /// `NOT_FOUND` without the first; `FAILED_PRECONDITION` if one of them cannot be read; the store's.
     pub(crate) async fn delete_profiles(
         &self,
         first: &str,
@@ -86,13 +99,19 @@ impl Resources {
                 let kind = Kind::Profile.as_str();
                 return Err(problems::about(Code::NotFound, kind, first, message));
             };
+            let mut unreadable: Vec<_> = stored::read(&current).err().into_iter().collect();
             let mut then = vec![Op::Delete(key.clone())];
             if let Some(members) = members {
                 let found = self.profiles(members).await?;
+                unreadable.extend(found.unreadable);
                 let keys = found
+                    .readable
                     .into_iter()
                     .map(|(name, _)| stored::key(&ResourceId::global(Kind::Profile, name)));
                 then.extend(keys.map(Op::Delete));
+            }
+            if !unreadable.is_empty() {
+                return Err(unreadable::refusal(&unreadable, "so it is not deleted"));
             }
             if then.len() > MAX_OPS {
                 return Err(Status::resource_exhausted(

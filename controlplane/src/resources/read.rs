@@ -1,13 +1,13 @@
 //! Get and list. The pages of one listing show one revision.
 
 use super::{PREFIX, Resources, problems, stored};
-use crate::failure::of_store;
+use crate::{failure::of_store, unreadable};
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use palisade_proto::v1::{
     GetResourceRequest, GetResourceResponse, ListResourcesRequest, ListResourcesResponse,
 };
 use palisade_selector::Selector;
-use palisade_store::{KeyValue, Revision};
+use palisade_store::Revision;
 use tonic::{Code, Status};
 
 /// Resources of a page unless said otherwise, and at most.
@@ -30,8 +30,10 @@ impl Resources {
             let message = format!("{id} does not exist");
             problems::about(Code::NotFound, id.kind.as_str(), id.name.as_str(), message)
         })?;
+        let resource = stored::of_key_value(&item)
+            .map_err(|row| unreadable::refusal(&[row], "so it cannot be shown"))?;
         Ok(GetResourceResponse {
-            resource: stored::of_key_value(&item)?,
+            resource: Some(resource),
         })
     }
 
@@ -56,29 +58,40 @@ impl Resources {
             Some(place) => (Some(place.revision), Some(place.after)),
             None => (None, None),
         };
-        let mut resources = Vec::new();
+        let (mut resources, mut unreadable) = (Vec::new(), Vec::new());
         loop {
             let page = self
                 .store
                 .range(
                     prefix.as_bytes(),
                     after.as_deref(),
-                    size - resources.len(),
+                    size - resources.len() - unreadable.len(),
                     at,
                 )
                 .await
                 .map_err(of_store)?;
             at = Some(page.revision);
             for item in &page.items {
-                if matches(selector.as_ref(), item)? {
-                    resources.extend(stored::of_key_value(item)?);
+                match stored::read(item) {
+                    Ok(read) => {
+                        let labels = &read.resource.metadata.labels;
+                        if selector
+                            .as_ref()
+                            .is_none_or(|selector| selector.matches(labels))
+                        {
+                            resources.push(stored::present(&read.id, read.json, item.modified));
+                        }
+                    }
+                    // Whether the selector picks it, nobody knows.
+                    Err(row) => unreadable.push(unreadable::describe(&row)),
                 }
             }
             after = page.items.last().map(|item| item.key.clone());
             let next = after.clone().filter(|_| page.more);
-            if next.is_none() || resources.len() >= size {
+            if next.is_none() || resources.len() + unreadable.len() >= size {
                 return Ok(ListResourcesResponse {
                     resources,
+                    unreadable,
                     next_page_token: next.map_or_else(String::new, |after| {
                         Place {
                             revision: page.revision,
@@ -115,13 +128,6 @@ fn selector(text: &str) -> Result<Option<Selector>, Status> {
     Selector::parse(text)
         .map(Some)
         .map_err(|error| problems::invalid_field("label_selector".to_owned(), &error.to_string()))
-}
-
-fn matches(selector: Option<&Selector>, item: &KeyValue) -> Result<bool, Status> {
-    match selector {
-        None => Ok(true),
-        Some(selector) => Ok(selector.matches(&stored::labels(&item.value)?)),
-    }
 }
 
 // === impl Place ===

@@ -3,7 +3,10 @@
 use crate::failure::internal;
 use bytes::Bytes;
 use jiff::Timestamp;
-use palisade_model::{Kind, Name, ResourceId};
+use palisade_model::{
+    Kind, Name, ResourceId,
+    stored::{self, StoredResource, Unreadable},
+};
 use palisade_proto::v1::{Resource, ResourceRef};
 use palisade_store::{KeyValue, Revision};
 use serde_json::{Value, json};
@@ -68,37 +71,32 @@ pub(super) fn kind(text: &str) -> Result<Kind, Status> {
         .ok_or_else(|| Status::invalid_argument(format!("unknown kind `{text}`")))
 }
 
-/// A stored value as JSON.
-pub(super) fn parse(value: &[u8]) -> Result<Value, Status> {
-    serde_json::from_slice(value).map_err(|error| internal("a stored resource is not JSON", &error))
+/// Reads what stands at a key.
+pub(super) fn read(item: &KeyValue) -> Result<StoredResource, Unreadable> {
+    stored::read(&item.key, &item.value)
 }
 
 /// JSON as it is stored.
 pub(super) fn encode(json: &Value) -> Result<Bytes, Status> {
-    serde_json::to_vec(json)
+    stored::encode(json)
         .map(Into::into)
         .map_err(|error| internal("cannot encode a resource", &error))
 }
 
 /// A resource for the wire: what is stored, with its version.
-pub(super) fn present(
-    id: &ResourceId,
-    mut json: Value,
-    version: Revision,
-) -> Result<Resource, Status> {
+pub(super) fn present(id: &ResourceId, mut json: Value, version: Revision) -> Resource {
     if let Some(metadata) = json.get_mut("metadata").and_then(Value::as_object_mut) {
         metadata.insert("resourceVersion".to_owned(), version.to_string().into());
     }
-    Ok(Resource {
+    Resource {
         r#ref: Some(reference(id)),
-        json: serde_json::to_vec(&json)
-            .map_err(|error| internal("cannot encode a resource", &error))?,
+        json: json.to_string().into_bytes(),
         resource_version: version.0,
-    })
+    }
 }
 
-/// What stands at a key, for the wire; `None` if the key is not of a kind of this build.
-pub(super) fn of_key_value(item: &KeyValue) -> Result<Option<Resource>, Status> {
+/// What stands at a key, for the wire.
+pub(super) fn of_key_value(item: &KeyValue) -> Result<Resource, Unreadable> {
     of_parts(&item.key, &item.value, item.modified)
 }
 
@@ -107,20 +105,9 @@ pub(super) fn of_parts(
     key: &[u8],
     value: &[u8],
     version: Revision,
-) -> Result<Option<Resource>, Status> {
-    let id = std::str::from_utf8(key)
-        .ok()
-        .and_then(ResourceId::from_store_key);
-    id.map(|id| present(&id, parse(value)?, version))
-        .transpose()
-}
-
-/// Labels of a stored resource.
-pub(super) fn labels(value: &[u8]) -> Result<std::collections::BTreeMap<String, String>, Status> {
-    let json = parse(value)?;
-    let labels = json.pointer("/metadata/labels").and_then(Value::as_object);
-    let text = |(key, value): (&String, &Value)| Some((key.clone(), value.as_str()?.to_owned()));
-    Ok(labels.into_iter().flatten().filter_map(text).collect())
+) -> Result<Resource, Unreadable> {
+    let read = stored::read(key, value)?;
+    Ok(present(&read.id, read.json, version))
 }
 
 // === impl Stamps ===

@@ -105,14 +105,15 @@ impl Resources {
         }
     }
 
-    /// Stored resources of a kind whose text has these bytes.
+    /// Stored resources of a kind whose text has these bytes. Those that cannot be read are left out: what is refused or
+    /// warned about with them does no harm, for it has no effect.
     pub(super) async fn like(&self, kind: Kind, bytes: &[u8]) -> Result<Vec<Resource>, Status> {
         let mut scan = Scan::new(&*self.store, format!("{PREFIX}{kind}/"));
         let mut found = Vec::new();
         while let Some(items) = scan.next().await.map_err(of_store)? {
             for item in &items {
                 if item.value.windows(bytes.len()).any(|part| part == bytes) {
-                    found.push(decode(&item.value)?);
+                    found.extend(stored::read(item).map(|read| read.resource));
                 }
             }
         }
@@ -131,7 +132,8 @@ impl Resources {
             let spec = match written.get(&id) {
                 Some(document) => Some(document.resource().spec.clone()),
                 None => match self.find(&id).await? {
-                    Some(item) => Some(decode(&item.value)?.spec),
+                    // As in `like`.
+                    Some(item) => stored::read(&item).ok().map(|read| read.resource.spec),
                     None => None,
                 },
             };
@@ -141,12 +143,6 @@ impl Resources {
         }
         Ok(found)
     }
-}
-
-fn decode(value: &[u8]) -> Result<Resource, Status> {
-    let decoded = palisade_model::decode(&stored::parse(value)?);
-    let unreadable = |_| Status::internal("a stored resource cannot be read");
-    Ok(decoded.map_err(unreadable)?.resource)
 }
 
 fn standing(documents: &[Document], is: fn(&Resource) -> bool) -> Vec<Standing<'_>> {

@@ -1,8 +1,9 @@
 //! Watch: the present state if asked for, then changes in order of revision, with bookmarks.
 
 use super::{Resources, read, stored};
-use crate::failure::of_store;
-use palisade_proto::v1::{WatchEventType, WatchResourcesRequest, WatchResourcesResponse};
+use crate::{failure::of_store, unreadable};
+use palisade_model::{ResourceId, stored::Unreadable};
+use palisade_proto::v1::{Resource, WatchEventType, WatchResourcesRequest, WatchResourcesResponse};
 use palisade_store::{Batch, Change, Event, Revision, Scan, Store, WatchStream};
 use std::{pin::Pin, sync::Arc, time::Duration};
 use tokio::sync::mpsc;
@@ -66,12 +67,9 @@ async fn from_present(store: &dyn Store, prefix: &str, sender: &Sender) -> Resul
             Err(error) => return fail(sender, of_store(error)).await,
         };
         for item in &items {
-            let event = stored::of_key_value(item).map(|resource| WatchResourcesResponse {
-                r#type: WatchEventType::Added.into(),
-                resource,
-                resource_version: item.modified.0,
-            });
-            send(sender, event).await?;
+            let read = stored::of_key_value(item);
+            let event = event(WatchEventType::Added, &item.key, read, item.modified);
+            send(sender, Ok(event)).await?;
         }
     }
     let revision = scan.revision();
@@ -99,10 +97,7 @@ async fn follow(mut changes: WatchStream, from: Revision, sender: &Sender) -> Re
             Some(Ok(batch)) => {
                 seen = batch.revision;
                 for event in &batch.events {
-                    let answer = message(&batch, event);
-                    if let Some(answer) = answer.transpose() {
-                        send(sender, answer).await?;
-                    }
+                    send(sender, Ok(message(&batch, event))).await?;
                 }
             }
             Some(Err(error)) => return fail(sender, of_store(error)).await,
@@ -111,20 +106,48 @@ async fn follow(mut changes: WatchStream, from: Revision, sender: &Sender) -> Re
     }
 }
 
-fn message(batch: &Batch, event: &Event) -> Result<Option<WatchResourcesResponse>, Status> {
-    let (kind, value) = match &event.change {
+fn message(batch: &Batch, change: &Event) -> WatchResourcesResponse {
+    let (kind, value) = match &change.change {
         Change::Put { value, created, .. } if *created == batch.revision => {
             (WatchEventType::Added, value)
         }
         Change::Put { value, .. } => (WatchEventType::Modified, value),
         Change::Delete { previous } => (WatchEventType::Deleted, previous),
     };
-    let resource = stored::of_parts(&event.key, value, batch.revision)?;
-    Ok(resource.map(|resource| WatchResourcesResponse {
+    let read = stored::of_parts(&change.key, value, batch.revision);
+    event(kind, &change.key, read, batch.revision)
+}
+
+/// What happened at a key. Also of what cannot be read it is told that it came, or went.
+fn event(
+    kind: WatchEventType,
+    key: &[u8],
+    read: Result<Resource, Unreadable>,
+    revision: Revision,
+) -> WatchResourcesResponse {
+    let (kind, resource, unreadable) = match read {
+        Ok(resource) => (kind, Some(resource), None),
+        Err(row) => {
+            let id = std::str::from_utf8(key).ok();
+            let id = id.and_then(ResourceId::from_store_key);
+            let resource = id.map(|id| Resource {
+                r#ref: Some(stored::reference(&id)),
+                json: Vec::new(),
+                resource_version: revision.0,
+            });
+            let kind = match kind {
+                WatchEventType::Deleted => kind,
+                _ => WatchEventType::Unreadable,
+            };
+            (kind, resource, Some(unreadable::describe(&row)))
+        }
+    };
+    WatchResourcesResponse {
         r#type: kind.into(),
-        resource: Some(resource),
-        resource_version: batch.revision.0,
-    }))
+        resource,
+        resource_version: revision.0,
+        unreadable,
+    }
 }
 
 fn bookmark(revision: Revision) -> WatchResourcesResponse {
@@ -132,5 +155,6 @@ fn bookmark(revision: Revision) -> WatchResourcesResponse {
         r#type: WatchEventType::Bookmark.into(),
         resource: None,
         resource_version: revision.0,
+        unreadable: None,
     }
 }

@@ -99,9 +99,8 @@ impl Resources {
         self.warn_of_failsafes(&mut documents).await?;
         let written = self.commit(&documents, verb, dry_run, &[]).await?;
         let answer = |(document, step)| describe(document, step, written.revision);
-        let resources: Result<Vec<_>, _> =
-            documents.iter().zip(&written.steps).map(answer).collect();
-        Ok((resources?, written.revision))
+        let resources = documents.iter().zip(&written.steps).map(answer).collect();
+        Ok((resources, written.revision))
     }
 
     /// Writes documents in one transaction, if all of `also` holds too.
@@ -185,19 +184,15 @@ impl Resources {
 }
 
 /// What became of one document, when `revision` was committed.
-fn describe(
-    document: &Document,
-    step: &Step,
-    revision: Revision,
-) -> Result<AppliedResource, Status> {
+fn describe(document: &Document, step: &Step, revision: Revision) -> AppliedResource {
     let (outcome, version) = match step {
         Step::Keep(_, current) => (ApplyOutcome::Unchanged, current.modified),
         Step::Create(_) => (ApplyOutcome::Created, revision),
         Step::Replace(..) => (ApplyOutcome::Configured, revision),
     };
-    Ok(AppliedResource {
-        resource: Some(stored::present(&document.id, step.json().clone(), version)?),
+    AppliedResource {
+        resource: Some(stored::present(&document.id, step.json().clone(), version)),
         outcome: outcome.into(),
         warnings: document.warnings.clone(),
-    })
+    }
 }

@@ -17,9 +17,15 @@ use palisade_proto::{
         stream_view_response::Message as Down, token_service_client::TokenServiceClient,
     },
 };
+use palisade_store::Store;
 use serde_json::{Value, json};
-use std::{collections::BTreeMap, net::SocketAddr, path::Path, time::Duration};
-use tokio::{sync::mpsc, time::timeout};
+use std::{collections::BTreeMap, net::SocketAddr, path::Path, sync::Arc, time::Duration};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+    sync::mpsc,
+    time::timeout,
+};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{
     Status, Streaming,
@@ -70,7 +76,18 @@ impl Plane {
 
     async fn start_as(dir: tempfile::TempDir, more: &[&str]) -> Self {
         let config = config(dir.path(), more);
-        let mut server = Server::start(&config).await.expect("starts");
+        let server = Server::start(&config).await.expect("starts");
+        Self::started(server, dir).await
+    }
+
+    /// On a store that stays the test's.
+    pub(crate) async fn start_on(dir: tempfile::TempDir, store: Arc<dyn Store>) -> Self {
+        let config = config(dir.path(), &[]);
+        let server = Server::start_on(&config, store).await.expect("starts");
+        Self::started(server, dir).await
+    }
+
+    async fn started(mut server: Server, dir: tempfile::TempDir) -> Self {
         server.ready().await.expect("compiles");
         let addresses = server.addresses();
         let admin = Context::admin(dir.path(), addresses.api, addresses.enrollment);
@@ -81,6 +98,24 @@ impl Plane {
     pub(crate) async fn restart(self) -> Self {
         self.server.stop().await;
         Self::start_in(self.dir).await
+    }
+
+    /// A page over plain HTTP: its status and its text.
+    pub(crate) async fn page(&self, path: &str) -> (u16, String) {
+        let mut stream = TcpStream::connect(self.server.addresses().http)
+            .await
+            .expect("connects");
+        let request = format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).await.expect("asks");
+        let mut answer = String::new();
+        let read = stream.read_to_string(&mut answer);
+        timeout(DEADLINE, read)
+            .await
+            .expect("in time")
+            .expect("an answer");
+        let status = answer.split(' ').nth(1).expect("a status");
+        let (_, text) = answer.split_once("\r\n\r\n").expect("a text");
+        (status.parse().expect("a number"), text.to_owned())
     }
 
     pub(crate) async fn resources(&self) -> ResourceServiceClient<Channel> {
@@ -336,6 +371,20 @@ impl Node {
             message: Some(message),
         };
         self.up.send(message).await.expect("the stream is open");
+    }
+
+    /// Says what it holds, as it was asked to.
+    pub(crate) async fn tell_inventory(&self) {
+        let hashes = self.held.as_ref().expect("a view").hashes();
+        let inventory = palisade_policy::wire::encode_inventory(hashes);
+        self.say(Up::Inventory(inventory)).await;
+    }
+
+    /// Whatever was to be sent comes before the answer to a ping.
+    pub(crate) async fn hears_nothing(&mut self) {
+        self.say(Up::Ping(v1::Ping { nonce: 7 })).await;
+        let heard = self.next().await.expect("an answer");
+        assert!(matches!(heard, Down::Pong(_)), "{heard:?}");
     }
 
     /// Takes a whole transaction in.

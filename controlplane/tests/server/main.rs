@@ -15,4 +15,7 @@ mod process;
 mod refused;
 mod resources;
 mod security;
+mod unreadable;
+mod unreadable_law;
+mod unsteady;
 mod untracked;
