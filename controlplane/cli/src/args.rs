@@ -3,10 +3,12 @@
 mod explain;
 mod plugin;
 mod registered;
+mod store;
 
 pub(crate) use explain::Explain;
 pub(crate) use plugin::Plugin;
 pub(crate) use registered::{Identity, Namespace, NamespaceDefault};
+pub(crate) use store::Store;
 
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 use std::{path::PathBuf, time::Duration};
@@ -62,6 +64,9 @@ pub(crate) enum Command {
     Nodes(Nodes),
     /// Show how the control plane is.
     Status(StatusArgs),
+    /// Rows of the store that the control plane cannot read, and the way to give them up.
+    #[command(subcommand)]
+    Store(Store),
     /// Show what happens to packets, as nodes report it while there is an auditor, a plugin that reads it.
     Flows(Flows),
     /// Make, test and upload plugins, and see how they do.

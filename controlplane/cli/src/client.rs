@@ -5,7 +5,7 @@ use palisade_proto::v1::{
     analysis_service_client::AnalysisServiceClient, flow_service_client::FlowServiceClient,
     namespace_service_client::NamespaceServiceClient, observe_service_client::ObserveServiceClient,
     plugin_service_client::PluginServiceClient, resource_service_client::ResourceServiceClient,
-    token_service_client::TokenServiceClient,
+    store_service_client::StoreServiceClient, token_service_client::TokenServiceClient,
 };
 use std::time::Duration;
 use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity};
@@ -61,6 +61,10 @@ impl Client {
         ResourceServiceClient::new(self.channel.clone())
             .max_decoding_message_size(MAX_ANSWER)
             .max_encoding_message_size(MAX_ANSWER)
+    }
+
+    pub(crate) fn store(&self) -> StoreServiceClient<Channel> {
+        StoreServiceClient::new(self.channel.clone()).max_decoding_message_size(MAX_ANSWER)
     }
 
     pub(crate) fn tokens(&self) -> TokenServiceClient<Channel> {

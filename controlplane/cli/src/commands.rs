@@ -9,6 +9,7 @@ mod namespace;
 mod nodes;
 mod plugin;
 mod selector;
+mod store;
 mod token;
 mod validate;
 mod wait;
@@ -34,6 +35,7 @@ pub(crate) async fn run(args: Args) -> Result<u8, Failure> {
         Command::Identity(identity) => identity::run(&args, identity).await,
         Command::Nodes(nodes) => nodes::nodes(&args, nodes).await,
         Command::Status(status) => nodes::status(&args, status).await,
+        Command::Store(store) => store::run(&args, store).await,
         Command::Flows(flows) => flows::run(&args, flows).await,
         Command::Plugin(plugin) => plugin::run(&args, plugin).await,
         Command::Explain(explain) => explain::run(&args, explain).await,

@@ -16,6 +16,8 @@ mod labels;
 mod output;
 mod problems;
 mod status;
+mod time;
+mod unreadable;
 
 use clap::Parser as _;
 use std::process::ExitCode;

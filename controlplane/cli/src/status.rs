@@ -1,6 +1,6 @@
 //! Nodes and the control plane, for people and for tools.
 
-use crate::{args::Format, failure::Failure, output};
+use crate::{args::Format, failure::Failure, output, unreadable};
 use palisade_proto::v1::{
     Condition, EndpointState, EndpointStatus, GetStatusResponse, NodeStatus, Position,
 };
@@ -38,8 +38,11 @@ pub(crate) fn converged(node: &NodeStatus) -> bool {
 
 /// One word on a node.
 fn state(node: &NodeStatus) -> String {
-    if node.conditions.iter().any(|c| c.r#type == "Degraded") {
+    let has = |kind: &str| node.conditions.iter().any(|c| c.r#type == kind);
+    if has("Degraded") {
         "Degraded".into()
+    } else if has("Frozen") {
+        "Frozen".into()
     } else if !node.connected {
         "Disconnected".into()
     } else if converged(node) {
@@ -212,9 +215,17 @@ pub(crate) fn control_plane(format: Format, s: &GetStatusResponse) -> Result<Str
         "epoch": hex(&s.epoch),
         "store": { "engine": s.store_engine, "revision": s.store_revision, "readOnly": s.read_only },
         "compiled": s.compiled,
-        "nodes": { "known": s.nodes_known, "connected": s.nodes_connected, "converged": s.nodes_converged, "degraded": s.nodes_degraded },
+        "nodes": { "known": s.nodes_known, "connected": s.nodes_connected, "converged": s.nodes_converged, "degraded": s.nodes_degraded, "frozen": s.nodes_frozen },
         "endpoints": { "up": s.endpoints_up, "down": s.endpoints_down, "error": s.endpoints_error },
         "deviations": s.deviations,
+        "unreadableRows": s.unreadable_rows,
+        "unreadable": s.unreadable.iter().map(|row| json!({
+            "key": row.key,
+            "reason": row.reason,
+            "fix": row.fix,
+            "freezes": row.freezes,
+            "revision": row.revision,
+        })).collect::<Vec<_>>(),
     });
     match format {
         Format::Yaml => output::yaml(&value),
@@ -240,8 +251,15 @@ pub(crate) fn control_plane(format: Format, s: &GetStatusResponse) -> Result<Str
             text += &line(
                 "nodes",
                 format!(
-                    "{} known, {} connected, {} converged, {} degraded",
-                    s.nodes_known, s.nodes_connected, s.nodes_converged, s.nodes_degraded
+                    "{} known, {} connected, {} converged, {} degraded{}",
+                    s.nodes_known,
+                    s.nodes_connected,
+                    s.nodes_converged,
+                    s.nodes_degraded,
+                    match s.nodes_frozen {
+                        0 => String::new(),
+                        frozen => format!(", {frozen} FROZEN"),
+                    }
                 ),
             );
             text += &line(
@@ -256,6 +274,16 @@ pub(crate) fn control_plane(format: Format, s: &GetStatusResponse) -> Result<Str
                     "deviations",
                     format!("from Calico: {}", s.deviations.join(", ")),
                 );
+            }
+            for row in &s.unreadable {
+                let freezes = format!("freezes {}: {}", row.freezes, unreadable::sentence(row));
+                text += &line("UNREADABLE", freezes);
+            }
+            let shown = u32::try_from(s.unreadable.len()).unwrap_or(u32::MAX);
+            if s.unreadable_rows > shown {
+                let more = s.unreadable_rows - shown;
+                let more = format!("and {more} more: `palisadectl store unreadable`");
+                text += &line("UNREADABLE", more);
             }
             Ok(text)
         }

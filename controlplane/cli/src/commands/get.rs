@@ -5,11 +5,12 @@ use crate::{
     client::Client,
     failure::Failure,
     output::{self, Shown},
-    status,
+    status, unreadable,
 };
 use palisade_model::Kind;
 use palisade_proto::v1::{
     GetResourceRequest, ListNodesRequest, ListResourcesRequest, Resource, ResourceRef,
+    UnreadableRow,
 };
 use serde_json::Value;
 
@@ -19,13 +20,15 @@ pub(super) async fn run(args: &Args, asked: &Get) -> Result<u8, Failure> {
     if kind == Kind::Node && matches!(asked.output, Format::Table | Format::Wide) {
         return nodes(&client, asked).await;
     }
+    let mut unreadable = Vec::new();
     let (shown, mut resources) = if asked.names.is_empty() {
-        let (revision, resources) = list(&client, kind, asked).await?;
+        let listing = list(&client, kind, asked).await?;
+        unreadable = listing.unreadable;
         let shown = Shown::Listed {
             kind: kind.to_string(),
-            revision,
+            revision: listing.revision,
         };
-        (shown, resources)
+        (shown, listing.resources)
     } else {
         (Shown::Named, named(&client, kind, asked).await?)
     };
@@ -36,7 +39,7 @@ pub(super) async fn run(args: &Args, asked: &Get) -> Result<u8, Failure> {
         "{}",
         output::resources(kind, asked.output, &shown, &resources)?
     );
-    Ok(0)
+    Ok(unreadable::warn(&unreadable))
 }
 
 /// The kind a person means.
@@ -81,8 +84,16 @@ async fn named(client: &Client, kind: Kind, asked: &Get) -> Result<Vec<Value>, F
     Ok(found)
 }
 
-async fn list(client: &Client, kind: Kind, asked: &Get) -> Result<(u64, Vec<Value>), Failure> {
-    let mut found = Vec::new();
+/// All resources of a kind.
+struct Listing {
+    revision: u64,
+    resources: Vec<Value>,
+    /// Rows that are of the kind, and that nobody can show.
+    unreadable: Vec<UnreadableRow>,
+}
+
+async fn list(client: &Client, kind: Kind, asked: &Get) -> Result<Listing, Failure> {
+    let (mut resources, mut unreadable) = (Vec::new(), Vec::new());
     let mut page_token = String::new();
     loop {
         let page = client
@@ -101,10 +112,15 @@ async fn list(client: &Client, kind: Kind, asked: &Get) -> Result<(u64, Vec<Valu
             .await?
             .into_inner();
         for resource in page.resources {
-            found.push(parse(Some(resource))?);
+            resources.push(parse(Some(resource))?);
         }
+        unreadable.extend(page.unreadable);
         if page.next_page_token.is_empty() {
-            return Ok((page.resource_version, found));
+            return Ok(Listing {
+                revision: page.resource_version,
+                resources,
+                unreadable,
+            });
         }
         page_token = page.next_page_token;
     }
@@ -143,8 +159,11 @@ async fn nodes(client: &Client, asked: &Get) -> Result<u8, Failure> {
         .await?
         .into_inner()
         .nodes;
+    let mut unreadable = Vec::new();
     let listed: Vec<Value> = if asked.names.is_empty() {
-        list(client, Kind::Node, asked).await?.1
+        let listing = list(client, Kind::Node, asked).await?;
+        unreadable = listing.unreadable;
+        listing.resources
     } else {
         named(client, Kind::Node, asked).await?
     };
@@ -155,5 +174,5 @@ async fn nodes(client: &Client, asked: &Get) -> Result<u8, Failure> {
     };
     let nodes: Vec<_> = known.into_iter().filter(|n| wanted(&n.name)).collect();
     print!("{}", status::nodes(asked.output, &nodes)?);
-    Ok(0)
+    Ok(unreadable::warn(&unreadable))
 }

@@ -5,7 +5,7 @@ use crate::{
     client::Client,
     failure::Failure,
     labels::{parse_labels, show_labels},
-    output,
+    output, unreadable,
 };
 use palisade_proto::v1::{
     DeleteIdentityRequest, Identity as Registered, ListIdentitiesRequest, PutIdentityRequest,
@@ -33,7 +33,9 @@ pub(super) async fn run(args: &Args, identity: &Identity) -> Result<u8, Failure>
             let namespace = namespace.clone();
             let request = client.request(ListIdentitiesRequest { namespace });
             let answer = client.namespaces().list_identities(request).await?;
-            print!("{}", show(*output, &answer.into_inner().identities)?);
+            let answer = answer.into_inner();
+            print!("{}", show(*output, &answer.identities)?);
+            return Ok(unreadable::warn(&answer.unreadable));
         }
         Identity::Delete { id } => {
             let (namespace, name) = id.clone();

@@ -5,7 +5,7 @@ use crate::{
     client::Client,
     failure::Failure,
     labels::{parse_labels, show_labels},
-    output,
+    output, unreadable,
 };
 use palisade_proto::v1::{
     DeleteNamespaceRequest, ListNamespacesRequest, Namespace as Registered,
@@ -40,7 +40,9 @@ pub(super) async fn run(args: &Args, namespace: &Namespace) -> Result<u8, Failur
             let client = Client::connect(args).await?;
             let request = client.request(ListNamespacesRequest {});
             let answer = client.namespaces().list_namespaces(request).await?;
-            print!("{}", show(*output, &answer.into_inner().namespaces)?);
+            let answer = answer.into_inner();
+            print!("{}", show(*output, &answer.namespaces)?);
+            return Ok(unreadable::warn(&answer.unreadable));
         }
         Namespace::Delete { name } => {
             let client = Client::connect(args).await?;

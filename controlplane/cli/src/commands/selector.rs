@@ -5,6 +5,7 @@ use crate::{
     client::Client,
     failure::Failure,
     labels::parse_labels,
+    unreadable,
 };
 use palisade_proto::v1::SelectRequest;
 use palisade_selector::Selector;
@@ -47,14 +48,19 @@ async fn select(args: &Args, asked: &Asked) -> Result<u8, Failure> {
             selector: asked.expression.clone(),
         }))
         .await?
-        .into_inner()
-        .resources;
-    for resource in &picked {
+        .into_inner();
+    for resource in &picked.resources {
         if resource.namespace.is_empty() {
             println!("{}/{}", resource.kind, resource.name);
         } else {
             println!("{}/{}/{}", resource.kind, resource.namespace, resource.name);
         }
     }
-    Ok(if picked.is_empty() { NO_MATCH } else { 0 })
+    match (
+        unreadable::warn(&picked.unreadable),
+        picked.resources.is_empty(),
+    ) {
+        (0, true) => Ok(NO_MATCH),
+        (code, _) => Ok(code),
+    }
 }

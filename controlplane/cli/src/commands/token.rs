@@ -5,8 +5,9 @@ use crate::{
     client::Client,
     failure::Failure,
     output,
+    time::rfc3339 as time,
+    unreadable,
 };
-use jiff::Timestamp;
 use palisade_proto::v1::{CreateTokenRequest, DeleteTokenRequest, ListTokensRequest};
 use serde_json::{Value, json};
 
@@ -40,6 +41,7 @@ pub(super) async fn run(args: &Args, token: &Token) -> Result<u8, Failure> {
                 })
                 .collect();
             print!("{}", show(*output, values)?);
+            return Ok(unreadable::warn(&answer.unreadable));
         }
         Token::Delete { id } => {
             tokens
@@ -71,12 +73,4 @@ fn show(format: Format, values: Vec<Value>) -> Result<String, Failure> {
             }),
         )),
     }
-}
-
-/// RFC 3339, from seconds since 1970.
-fn time(seconds: u64) -> String {
-    i64::try_from(seconds)
-        .ok()
-        .and_then(|s| Timestamp::from_second(s).ok())
-        .map_or_else(|| seconds.to_string(), |t| t.to_string())
 }

@@ -2,6 +2,7 @@
 
 use clap::Parser as _;
 use palisade_controlplane::{config::Config, server::Server};
+use palisade_store::{EmbeddedStore, Op, Store as _, Txn};
 
 use std::{
     fs,
@@ -24,7 +25,23 @@ pub(crate) struct Ran {
 
 impl Plane {
     pub(crate) async fn start() -> Self {
-        let dir = tempfile::tempdir().expect("a folder");
+        Self::start_in(tempfile::tempdir().expect("a folder")).await
+    }
+
+    /// Stops it, writes a row as another build would, and starts it again over the same data.
+    pub(crate) async fn restart_with(self, key: &str, row: &str) -> Self {
+        self.server.stop().await;
+        {
+            let path = self.dir.path().join("data/store.redb");
+            let store = EmbeddedStore::open(&path).expect("a store");
+            let op = Op::Put(key.to_owned().into(), row.to_owned().into());
+            let txn = Txn::unconditional(vec![op]);
+            store.txn(txn).await.expect("writes");
+        }
+        Self::start_in(self.dir).await
+    }
+
+    async fn start_in(dir: tempfile::TempDir) -> Self {
         let data = dir.path().join("data");
         let any = "127.0.0.1:0";
         let words = [

@@ -2,4 +2,5 @@
 
 mod harness;
 mod plugins;
+mod unreadable;
 mod workflow;

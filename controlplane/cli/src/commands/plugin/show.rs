@@ -6,6 +6,7 @@ use crate::{
     failure::Failure,
     output,
     status::hex,
+    unreadable,
 };
 use palisade_proto::v1::{
     Component, ListNodesRequest, ListPluginsRequest, PluginKind, PluginReport, PluginState,
@@ -16,8 +17,8 @@ pub(super) async fn list(args: &Args, format: Format) -> Result<u8, Failure> {
     let client = Client::connect(args).await?;
     let mut plugins = client.plugins();
     let answer = plugins.list_plugins(client.request(ListPluginsRequest {}));
-    let components = answer.await?.into_inner().components;
-    let values = components.iter().map(component).collect();
+    let answer = answer.await?.into_inner();
+    let values = answer.components.iter().map(component).collect();
     let columns = [
         ("DIGEST", "digest"),
         ("SIZE", "size"),
@@ -27,7 +28,7 @@ pub(super) async fn list(args: &Args, format: Format) -> Result<u8, Failure> {
         ("USED BY", "usedBy"),
     ];
     print!("{}", show(format, values, &columns)?);
-    Ok(0)
+    Ok(unreadable::warn(&answer.unreadable))
 }
 
 fn component(component: &Component) -> Value {
