@@ -76,9 +76,12 @@ struct Run {
 impl Run {
     /// Configuration, nodes with their labels, and their daemons: all of it before the first step.
     fn prepare(&mut self, scenario: &Scenario) -> Result<()> {
+        // Nodes come into being here, and nobody is there yet to enforce anything.
         self.deployment
             .palisadectl()
-            .apply(&initial_documents(scenario))?;
+            .run(&["apply", "-f", "-"], &initial_documents(scenario))?
+            .success()
+            .context("apply")?;
         for host in scenario.topology.hosts.iter().filter(|host| host.protected) {
             self.deployment.enrol(&self.sandbox, &host.name)?;
         }
