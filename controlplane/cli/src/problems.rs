@@ -20,10 +20,11 @@ pub(crate) fn decode(inputs: &Inputs) -> Result<Vec<Decoded>, Failure> {
             Err(problems) => {
                 broken += problems.len();
                 if let Some(source) = inputs.sources.get(input.source) {
-                    for problem in &problems {
+                    for problem in problems.iter().take(SHOWN) {
                         let place = input.document.locate(problem, &source.text);
                         show(source, &problem.to_string(), place);
                     }
+                    not_shown(source, problems.len());
                 }
             }
         }
@@ -32,6 +33,16 @@ pub(crate) fn decode(inputs: &Inputs) -> Result<Vec<Decoded>, Failure> {
         Err(failure(broken))
     } else {
         Ok(decoded)
+    }
+}
+
+/// Problems of one document that are shown; each has a picture of some lines.
+const SHOWN: usize = 20;
+
+/// Says how many of a document's problems are not shown.
+fn not_shown(source: &Source, problems: usize) {
+    if let Some(more @ 1..) = problems.checked_sub(SHOWN) {
+        eprintln!("{}: and {more} more of this document", source.name);
     }
 }
 
@@ -49,7 +60,9 @@ pub(crate) fn refused(inputs: &Inputs, sent: &[Input], status: tonic::Status) ->
         match found {
             Some((source, path, span)) => {
                 shown += 1;
-                show(source, &format!("{path}: {description}"), span);
+                if shown <= SHOWN {
+                    show(source, &format!("{path}: {description}"), span);
+                }
             }
             None => elsewhere.push_str(&format!("\n  {field}: {description}")),
         }
@@ -59,6 +72,7 @@ pub(crate) fn refused(inputs: &Inputs, sent: &[Input], status: tonic::Status) ->
     }
     let summary = match violations.len() {
         1 => "1 problem found".to_owned(),
+        _ if shown > SHOWN => format!("{} ({SHOWN} of {shown} are shown)", status.message()),
         _ => status.message().to_owned(),
     };
     Failure::from(status).saying(format!("{summary}; nothing was changed{elsewhere}"))

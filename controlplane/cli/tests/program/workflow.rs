@@ -195,6 +195,29 @@ async fn what_nothing_here_enforces_is_refused_with_its_reason() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn thousands_of_problems_in_one_line_are_shown_in_part_and_counted() {
+    let plane = Plane::start().await;
+    let nets: Vec<_> = (0..2000).map(|net| format!("10.0.{net}.0/24")).collect();
+    let nets = nets.join(", ");
+    let set = format!(
+        "apiVersion: projectcalico.org/v3\nkind: GlobalNetworkSet\nmetadata: {{name: large}}\nspec: {{nets: [{nets}]}}\n"
+    );
+    let file = plane.file("large.yaml", &set);
+    let refused = plane.run(&["apply", "-f", text(&file)]).await;
+    assert_eq!(refused.code, 2);
+    // 256 and above are no octets.
+    for part in [
+        "10.0.256.0/24",
+        "1744 problems found",
+        "and 1724 more of this document",
+    ] {
+        assert!(refused.err.contains(part), "{part} in {}", refused.err);
+    }
+    assert!(refused.err.len() < 16_000, "{} bytes", refused.err.len());
+    plane.server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_the_server_refuses_is_shown_in_its_document() {
     let plane = Plane::start().await;
     let policy = |name: &str, plugin: &str| {
