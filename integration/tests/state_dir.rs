@@ -205,7 +205,7 @@ fn a_state_directory_that_is_removed_is_made_again_with_all_that_a_restart_needs
     let log = pair.deployment.logs();
     for told in [
         "SocketUnavailable",
-        "the state directory was removed",
+        "it was removed while the daemon runs",
         "was removed or replaced",
     ] {
         assert!(log.contains(told), "{told} in {log}");

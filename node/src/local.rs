@@ -115,7 +115,7 @@ impl Local {
                     wait = Duration::ZERO;
                     tokio::select! {
                         err = self.accept(&listener, &asking) => err,
-                        () = self.watch(&dir, inode) => removed(&dir),
+                        () = self.watch(&dir, inode) => removed(),
                     }
                 }
                 Err(err) => {
@@ -284,14 +284,9 @@ fn is_absent(err: &io::Error) -> bool {
     )
 }
 
-fn removed(dir: &Path) -> io::Error {
-    let what = if dir.is_dir() {
-        "the socket"
-    } else {
-        "the state directory"
-    };
+fn removed() -> io::Error {
     io::Error::new(
         io::ErrorKind::NotFound,
-        format!("{what} was removed while the daemon runs"),
+        "it was removed while the daemon runs",
     )
 }
