@@ -4,7 +4,7 @@
 
 use palisade_policy::{
     class::{Class, ClassTier, Direction, EndpointKind, PolicyList, TierDefault},
-    config::{DenyAction, EndpointToHostAction, Exemptions, NodeConfig},
+    config::NodeConfig,
     delta::Change,
     endpoint::{Endpoint, InterfaceMatch},
     ids::{ClassId, PolicyId, RuleId, SetId, TierName},
@@ -125,18 +125,9 @@ fn config() -> NodeConfig {
     NodeConfig {
         failsafe_inbound: Vec::new(),
         failsafe_outbound: Vec::new(),
-        exemptions: Exemptions::default(),
-        deny_action: DenyAction::Drop,
-        endpoint_to_host_action: EndpointToHostAction::Drop,
-        interface_prefixes: vec!["cali".to_owned()],
         interface_exclude: Vec::new(),
-        accept_invalid: false,
-        ipv6: true,
         log_limit: None,
-        allow_vxlan_from_workloads: false,
-        allow_ipip_from_workloads: false,
-        vxlan_port: 4789,
-        allow_source_prefixes: false,
+        ..NodeConfig::default()
     }
 }
 

@@ -7,7 +7,7 @@ use palisade_node::enforce::{
 };
 use palisade_policy::{
     class::{Class, ClassTier, Direction, EndpointKind, PolicyList, TierDefault},
-    config::{DenyAction, EndpointToHostAction, Exemptions, NodeConfig},
+    config::NodeConfig,
     endpoint::{Endpoint, InterfaceMatch},
     ids::{ClassId, PolicyId, RuleId, SetId},
     packet::{Environment, Interface},
@@ -142,18 +142,8 @@ fn config() -> NodeConfig {
     NodeConfig {
         failsafe_inbound: vec![],
         failsafe_outbound: vec![],
-        exemptions: Exemptions::default(),
-        deny_action: DenyAction::Drop,
-        endpoint_to_host_action: EndpointToHostAction::Drop,
-        interface_prefixes: vec!["cali".into()],
-        interface_exclude: vec!["kube-ipvs0".into()],
-        accept_invalid: false,
-        ipv6: true,
         log_limit: None,
-        allow_vxlan_from_workloads: false,
-        allow_ipip_from_workloads: false,
-        vxlan_port: 4789,
-        allow_source_prefixes: false,
+        ..NodeConfig::default()
     }
 }
 

@@ -3,7 +3,7 @@
 use super::*;
 use palisade_policy::{
     class::{Class, ClassTier, Direction, EndpointKind, PolicyList, TierDefault},
-    config::{DenyAction, EndpointToHostAction, Exemptions, NodeConfig},
+    config::NodeConfig,
     delta::Held as NodeHeld,
     endpoint::{Endpoint, InterfaceMatch},
     frame::Assembler,
@@ -80,18 +80,9 @@ pub(super) fn config() -> NodeConfig {
     NodeConfig {
         failsafe_inbound: Vec::new(),
         failsafe_outbound: Vec::new(),
-        exemptions: Exemptions::default(),
-        deny_action: DenyAction::Drop,
-        endpoint_to_host_action: EndpointToHostAction::Drop,
-        interface_prefixes: vec!["cali".to_owned()],
         interface_exclude: Vec::new(),
-        accept_invalid: false,
-        ipv6: true,
         log_limit: None,
-        allow_vxlan_from_workloads: false,
-        allow_ipip_from_workloads: false,
-        vxlan_port: 4789,
-        allow_source_prefixes: false,
+        ..NodeConfig::default()
     }
 }
 

@@ -9,7 +9,7 @@ use anyhow::{Context, Result};
 use ipnet::IpNet;
 use palisade_policy::{
     class::{Class, ClassTier, Direction, EndpointKind, PolicyList, TierDefault},
-    config::{DenyAction, EndpointToHostAction, Exemptions, Failsafe, NodeConfig},
+    config::{Failsafe, NodeConfig},
     delta::Held,
     digest::ItemHash,
     endpoint::{Endpoint, InterfaceMatch},
@@ -301,17 +301,7 @@ fn config() -> NodeConfig {
     NodeConfig {
         failsafe_inbound: failsafes(&[&both[..], &[ssh, dhcp, enrolment]].concat()),
         failsafe_outbound: failsafes(&[&both[..], &[dns, dhcp_server, enrolment]].concat()),
-        exemptions: Exemptions::default(),
-        deny_action: DenyAction::Drop,
-        endpoint_to_host_action: EndpointToHostAction::Drop,
-        interface_prefixes: vec!["cali".to_owned()],
-        interface_exclude: vec!["kube-ipvs0".to_owned()],
-        accept_invalid: false,
-        ipv6: true,
         log_limit: None,
-        allow_vxlan_from_workloads: false,
-        allow_ipip_from_workloads: false,
-        vxlan_port: 4789,
-        allow_source_prefixes: false,
+        ..NodeConfig::default()
     }
 }

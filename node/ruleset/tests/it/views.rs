@@ -2,7 +2,7 @@
 
 use palisade_policy::{
     class::{Class, ClassProfile, ClassTier, Direction, EndpointKind, PolicyList, TierDefault},
-    config::{DenyAction, EndpointToHostAction, Exemptions, Failsafe, LogLimit, NodeConfig},
+    config::{Failsafe, LogLimit, NodeConfig},
     endpoint::{Endpoint, InterfaceMatch},
     ids::{ClassId, PolicyId, RuleId, SetId, TierName},
     rule::{Action, EntityMatch, Match, Policy, PortMatch, PortRange, Protocol, Rule},
@@ -26,22 +26,12 @@ pub(crate) fn node_config() -> NodeConfig {
             failsafe(Protocol::TCP, 7600, None),
             failsafe(Protocol::UDP, 53, Some("10.0.0.0/8")),
         ],
-        exemptions: Exemptions::default(),
-        deny_action: DenyAction::Drop,
-        endpoint_to_host_action: EndpointToHostAction::Drop,
-        interface_prefixes: vec!["cali".to_owned()],
-        interface_exclude: vec!["kube-ipvs0".to_owned()],
-        accept_invalid: false,
-        ipv6: true,
         log_limit: Some(LogLimit {
             rate: 10,
             seconds: 60,
             burst: 5,
         }),
-        allow_vxlan_from_workloads: false,
-        allow_ipip_from_workloads: false,
-        vxlan_port: 4789,
-        allow_source_prefixes: false,
+        ..NodeConfig::default()
     }
 }
 

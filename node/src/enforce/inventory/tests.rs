@@ -3,7 +3,7 @@
 use super::*;
 use palisade_policy::{
     class::EndpointKind,
-    config::{DenyAction, EndpointToHostAction, Exemptions, NodeConfig},
+    config::NodeConfig,
     endpoint::{self, InterfaceMatch},
     ids::PolicyId,
     resolve::resolve,
@@ -35,18 +35,9 @@ fn view() -> View {
         config: Arc::new(NodeConfig {
             failsafe_inbound: vec![],
             failsafe_outbound: vec![],
-            exemptions: Exemptions::default(),
-            deny_action: DenyAction::Drop,
-            endpoint_to_host_action: EndpointToHostAction::Drop,
-            interface_prefixes: vec!["cali".into()],
             interface_exclude: vec![],
-            accept_invalid: false,
-            ipv6: true,
             log_limit: None,
-            allow_vxlan_from_workloads: false,
-            allow_ipip_from_workloads: false,
-            allow_source_prefixes: false,
-            vxlan_port: 4789,
+            ..NodeConfig::default()
         }),
         endpoints: BTreeMap::from([
             ("hep/eth0".into(), endpoint(EndpointKind::Host, "eth0")),

@@ -1,11 +1,7 @@
 //! Conflicts and takeover, by table: endpoints and interfaces in, who governs what out.
 
 use super::*;
-use crate::{
-    config::{DenyAction, EndpointToHostAction, Exemptions, NodeConfig},
-    endpoint::Endpoint,
-    packet::Interface,
-};
+use crate::{config::NodeConfig, endpoint::Endpoint, packet::Interface};
 use std::{net::IpAddr, sync::Arc};
 
 mod ports;
@@ -13,18 +9,9 @@ mod ports;
 const CONFIG: fn() -> NodeConfig = || NodeConfig {
     failsafe_inbound: vec![],
     failsafe_outbound: vec![],
-    exemptions: Exemptions::default(),
-    deny_action: DenyAction::Drop,
-    endpoint_to_host_action: EndpointToHostAction::Drop,
-    interface_prefixes: vec!["cali".into()],
     interface_exclude: vec!["kube-ipvs0".into(), "/^virbr[0-9]+$/".into()],
-    accept_invalid: false,
-    ipv6: true,
     log_limit: None,
-    allow_vxlan_from_workloads: false,
-    allow_ipip_from_workloads: false,
-    vxlan_port: 4789,
-    allow_source_prefixes: false,
+    ..NodeConfig::default()
 };
 
 /// `name`: an interface, `*`, or nothing for a match by address.

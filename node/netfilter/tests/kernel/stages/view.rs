@@ -3,7 +3,7 @@
 use palisade_netfilter::Netfilter;
 use palisade_policy::{
     class::{Class, ClassTier, Direction, EndpointKind, PolicyList, TierDefault},
-    config::{DenyAction, EndpointToHostAction, Exemptions, Failsafe, NodeConfig},
+    config::{EndpointToHostAction, Failsafe, NodeConfig},
     endpoint::{Endpoint, InterfaceMatch},
     ids::{ClassId, PolicyId, RuleId, TierName},
     packet::Environment,
@@ -50,18 +50,10 @@ pub(super) fn nothing() -> View {
         config: Arc::new(NodeConfig {
             failsafe_inbound: vec![failsafe(Protocol::TCP, 22), failsafe(Protocol::UDP, 7)],
             failsafe_outbound: Vec::new(),
-            exemptions: Exemptions::default(),
-            deny_action: DenyAction::Drop,
             endpoint_to_host_action: EndpointToHostAction::Accept,
-            interface_prefixes: vec!["cali".to_owned()],
             interface_exclude: Vec::new(),
-            accept_invalid: false,
-            ipv6: true,
             log_limit: None,
-            allow_vxlan_from_workloads: false,
-            allow_ipip_from_workloads: false,
-            vxlan_port: 4789,
-            allow_source_prefixes: false,
+            ..NodeConfig::default()
         }),
         endpoints: BTreeMap::new(),
         classes: BTreeMap::new(),
