@@ -94,7 +94,9 @@ fn is_lower_label(text: &str) -> bool {
 
 fn is_interface(text: &str) -> bool {
     let inside = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.' | b'-');
-    (1..=15).contains(&text.len()) && text.bytes().all(inside)
+    // The kernel has no interface of the names of directories.
+    let path = matches!(text, "." | "..");
+    (1..=15).contains(&text.len()) && text.bytes().all(inside) && !path
 }
 
 fn is_port_name(text: &str) -> bool {

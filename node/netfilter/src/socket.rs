@@ -80,6 +80,10 @@ impl Socket {
         if namespace != get::<u64>(socket.mnl.as_raw_fd(), libc::SO_NETNS_COOKIE)? {
             return Err(io::Error::other("it is of another network namespace"));
         }
+        // One that was never bound owns nothing, and what it writes is told as others' changes.
+        if port(made)? == 0 {
+            return Err(io::Error::other("it was never bound"));
+        }
         // SAFETY: both are open descriptors; libmnl goes on with the number that it has, and closes it.
         match unsafe { libc::dup3(made, socket.mnl.as_raw_fd(), libc::O_CLOEXEC) } {
             -1 => return Err(io::Error::last_os_error()),

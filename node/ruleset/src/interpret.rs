@@ -46,6 +46,9 @@ pub enum InterpretError {
     /// Answers are asked for again and again.
     #[error("chain `{0}` does not believe the answers it asked for")]
     Repeats(ChainName),
+    /// A packet leaves the base chain with another mark than it was queued with: the kernel routes it anew.
+    #[error("chain `{0}` does not give the mark back that a packet was queued with")]
+    Routed(ChainName),
     /// The kernel would have refused the ruleset.
     #[error("chains are nested too deeply at `{0}`")]
     TooDeep(ChainName),
@@ -170,7 +173,10 @@ enum Flow {
     Go(Verdict),
     Reject,
     /// The base chain again.
-    Repeat,
+    Repeat {
+        /// With which mark the packet was queued.
+        mark: u32,
+    },
 }
 
 /// Where to go on.
@@ -219,6 +225,7 @@ impl<'a> Journey<'a> {
         let mut place = self.enter(name, table, chain, 0)?;
         let mut stack: Vec<Place<'_>> = Vec::new();
         let mut repeats = 0;
+        let mut queued = None;
         loop {
             let flow = match place.rules.get(place.next) {
                 Some(rule) => self.rule(name, table, &place, rule)?,
@@ -228,7 +235,8 @@ impl<'a> Journey<'a> {
             match flow {
                 Flow::Next => {}
                 Flow::Reject => return Ok(End::Reject),
-                Flow::Repeat => {
+                Flow::Repeat { mark } => {
+                    queued = Some(mark);
                     repeats += 1;
                     if repeats > REPEATS {
                         return Err(InterpretError::Repeats(chain.clone()));
@@ -236,7 +244,14 @@ impl<'a> Journey<'a> {
                     place = self.enter(name, table, chain, 0)?;
                     stack.clear();
                 }
-                Flow::Go(Verdict::Accept) => return Ok(End::Accept),
+                Flow::Go(Verdict::Accept) => {
+                    return match queued {
+                        Some(queued) if queued != self.facts.mark => {
+                            Err(InterpretError::Routed(chain.clone()))
+                        }
+                        _ => Ok(End::Accept),
+                    };
+                }
                 Flow::Go(Verdict::Drop) => return Ok(End::Drop),
                 Flow::Go(Verdict::Return) => match stack.pop() {
                     Some(caller) => place = caller,
@@ -324,8 +339,9 @@ impl<'a> Journey<'a> {
                 Did::Verdict(verdict) => return Ok(Flow::Go(verdict)),
                 Did::Reject => return Ok(Flow::Reject),
                 Did::Queue(number) => {
+                    let mark = self.facts.mark;
                     return Ok(if self.facts.queue(number) {
-                        Flow::Repeat
+                        Flow::Repeat { mark }
                     } else {
                         Flow::Go(Verdict::Drop)
                     });

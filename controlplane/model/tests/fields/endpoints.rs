@@ -155,6 +155,7 @@ fn links_of_a_workload_have_the_right_family_and_form() {
         (json!({"mac": "02:00:00:00:00:0g"}), "spec.mac"),
         (json!({"mac": "02:00-00:00:00:00"}), "spec.mac"),
         (json!({"interfaceName": "a/b"}), "spec.interfaceName"),
+        (json!({"interfaceName": ".."}), "spec.interfaceName"),
         (
             json!({"interfaceName": "sixteen-letters-"}),
             "spec.interfaceName",

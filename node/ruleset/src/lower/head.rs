@@ -7,13 +7,13 @@
 //!           heartbeat → queue
 //!           goto failed
 //! ask:      first answer remembered → that one; goto the ask of the next; of the last: return
-//!           heartbeat → queue
+//!           heartbeat, the tag becomes the mark → queue
 //!           goto failed
 //! failed:   the rest of the class, as it is where nobody answers
 //! accepted: the tag becomes the mark that it stands for; accept
 //! ```
 //!
-//! Each chain from `head` on ends with the same two lines, so that the first answer that is not remembered has all of
+//! Each chain from `head` on ends with these two lines, so that the first answer that is not remembered has all of
 //! them asked, as has a mark without tag. Where the kernel cannot queue there is no head, and the class is `failed`.
 //!
 //! Tests are positive throughout: what cannot be loaded, as the port of a protocol without, is asked about.
@@ -152,31 +152,41 @@ impl Lowering<'_> {
                 rules.push(rule([Expression::Family(family), tag, ask]));
             }
         }
-        rules.extend(self.ask(questions, failed));
+        rules.extend(self.ask(questions, failed, None));
         immutable(&mut self.table, "head", dispatch.name, rules)
     }
 
-    /// Goes on where there is nobody to ask.
-    fn ask(&mut self, questions: &Questions, failed: &ChainName) -> [Rule; 2] {
-        let asked = rule([
-            Expression::Lookup {
-                key: Key::Family,
-                set: self.volatile(names::PLUGIN_ALIVE, Shape::Family),
-                not: false,
-            },
-            Expression::Queue(questions.queue()),
-        ]);
+    /// Goes on where there is nobody to ask. `restore`: the packet has its tag. It must not have it in the queue: what a
+    /// local process sends is routed anew where it comes back with another mark than it was queued with, by other rules
+    /// than those that its socket asked for.
+    fn ask(
+        &mut self,
+        questions: &Questions,
+        failed: &ChainName,
+        restore: Option<Expression>,
+    ) -> [Rule; 2] {
+        let alive = Expression::Lookup {
+            key: Key::Family,
+            set: self.volatile(names::PLUGIN_ALIVE, Shape::Family),
+            not: false,
+        };
+        let queue = Expression::Queue(questions.queue());
+        let asked = [alive].into_iter().chain(restore).chain([queue]);
         let failed = rule([Expression::Verdict(Verdict::Goto(failed.clone()))]);
-        [asked, failed]
+        [Rule::new(asked.collect()), failed]
+    }
+
+    /// The tag becomes the mark that it stands for.
+    fn restore(&mut self) -> Expression {
+        Expression::MapMark {
+            mask: TAG,
+            map: self.volatile(names::RESTORE, Shape::MarkToMark),
+        }
     }
 
     /// Accepts what may carry a tag, with the mark that it had.
     pub(super) fn accepted(&mut self) {
-        let restore = Expression::MapMark {
-            mask: TAG,
-            map: self.volatile(names::RESTORE, Shape::MarkToMark),
-        };
-        let rules = vec![rule([restore]), accept()];
+        let rules = vec![rule([self.restore()]), accept()];
         self.regular(&ChainName::new(ACCEPTED), rules);
     }
 
@@ -216,7 +226,8 @@ impl Lowering<'_> {
                     rules.push(Rule::new(expressions));
                 }
             }
-            rules.extend(self.ask(questions, failed));
+            let restore = self.restore();
+            rules.extend(self.ask(questions, failed, Some(restore)));
             then = Verdict::Goto(immutable(&mut self.table, "ask", dispatch.name, rules));
         }
         then

@@ -426,16 +426,19 @@ enum Fault {
     AcceptedWithTag,
     /// One remembered answer is taken for all.
     HalfRemembered,
+    /// A packet waits with its tag.
+    QueuedWithTag,
 }
 
 impl Fault {
-    const ALL: [Self; 6] = [
+    const ALL: [Self; 7] = [
         Self::NothingWhereNobodyAnswers,
         Self::NoSecondBit,
         Self::MarksBelieved,
         Self::TagKept,
         Self::AcceptedWithTag,
         Self::HalfRemembered,
+        Self::QueuedWithTag,
     ];
 
     /// The ruleset, made wrong. `failed`: the second bits.
@@ -472,6 +475,12 @@ impl Fault {
                     };
                     role == "head" || role == "ask" || !rule.expressions.iter().any(second)
                 }),
+                (Self::QueuedWithTag, "ask") => {
+                    for rule in rules {
+                        let restores = |e: &Expression| matches!(e, Expression::MapMark { .. });
+                        rule.expressions.retain(|e| !restores(e));
+                    }
+                }
                 (Self::HalfRemembered, "ask") => {
                     for rule in rules {
                         if let Some(Expression::Verdict(then)) = rule.expressions.last_mut() {

@@ -24,7 +24,7 @@ use palisade_policy::{
 };
 use palisade_ruleset::{
     interpret,
-    plugins::{AUDIT_GROUP, Alike, Asking, LogAction},
+    plugins::{AUDIT_GROUP, Alike, Asking, LogAction, TAG},
 };
 use std::{
     net::UdpSocket,
@@ -115,6 +115,8 @@ fn answer(
                         Some(b'n') => Answer::NoMatch,
                         _ => Answer::Failed,
                     };
+                    // One that is queued with its tag is routed anew when it comes back with its mark.
+                    assert!(!tags.tags.values().any(|tag| *tag == packet.mark & TAG));
                     let known = tags.tags.len();
                     let tag = tags.tag(packet.mark);
                     if tags.tags.len() > known {
