@@ -8,7 +8,8 @@
 //! * [`packet`] — facts about a packet and about the machine it travels through;
 //! * [`item`], [`digest`], [`wire`], [`fault`] — its items as addressed, hashed, encoded and refused;
 //! * [`delta`], [`table`], [`members`], [`frame`] — change: what a node holds, what the control plane sends;
-//! * [`resolve`], [`rule_id`], [`evaluate`] — who governs an interface, names of all that decides, and verdicts.
+//! * [`resolve`], [`rule_id`], [`evaluate`] — who governs an interface, names of all that decides, and verdicts;
+//! * [`explain`] — from a question about a packet to the answer, as control plane and node give it.
 //!
 //! Pure: no IO, no clock, no async.
 
@@ -21,6 +22,7 @@ pub mod delta;
 pub mod digest;
 pub mod endpoint;
 pub mod evaluate;
+pub mod explain;
 pub mod fault;
 pub mod frame;
 pub mod ids;

@@ -1,7 +1,8 @@
 //! What becomes of a packet, for every answer that plugins may give: each question that rules really ask is answered in
 //! every way, unless the caller says how. Nothing runs: answers are facts about the packet.
 
-use palisade_policy::{
+use super::Invalid;
+use crate::{
     evaluate::{Evaluator, Judgement, Outcome},
     ids::PluginId,
     packet::{Environment, Packet},
@@ -10,14 +11,13 @@ use palisade_policy::{
 };
 use palisade_proto::v1::{self, PluginAnswer, PluginAssumption};
 use std::collections::BTreeMap;
-use tonic::Status;
 
 /// The most combinations that are tried.
 const MOST: usize = 64;
 const ANSWERS: [Answer; 3] = [Answer::Match, Answer::NoMatch, Answer::Failed];
 
 /// What callers take plugins to answer.
-#[derive(Clone, Default)]
+#[derive(Clone, Default, Debug)]
 pub(super) struct Assumed(BTreeMap<PluginId, Answer>);
 
 /// A combination of answers, and what comes of it.
@@ -33,8 +33,8 @@ impl Assumed {
     /// From a request.
     ///
     /// # Errors
-    /// `INVALID_ARGUMENT`: no answer, or two answers of one plugin.
-    pub(super) fn new(plugins: &[PluginAssumption]) -> Result<Self, Status> {
+    /// No answer, or two answers of one plugin.
+    pub(super) fn new(plugins: &[PluginAssumption]) -> Result<Self, Invalid> {
         let mut assumed = BTreeMap::new();
         for PluginAssumption { name, answer } in plugins {
             let answer = match PluginAnswer::try_from(*answer) {
@@ -42,42 +42,38 @@ impl Assumed {
                 Ok(PluginAnswer::NoMatch) => Answer::NoMatch,
                 Ok(PluginAnswer::None) => Answer::Failed,
                 Ok(PluginAnswer::Unspecified) | Err(_) => {
-                    let message = format!("plugins: what is plugin `{name}` taken to answer?");
-                    return Err(Status::invalid_argument(message));
+                    return Err(Invalid::NoAnswer(name.clone()));
                 }
             };
             let plugin = PluginId::new(format!("plugin/{name}"));
             if assumed.insert(plugin, answer).is_some() {
-                let message = format!("plugins: two answers of plugin `{name}`");
-                return Err(Status::invalid_argument(message));
+                return Err(Invalid::TwoAnswers(name.clone()));
             }
         }
         Ok(Self(assumed))
     }
 
     /// Plugins that no rule of the view asks: assuming something of them is a mistake.
-    pub(super) fn check(&self, view: &View) -> Result<(), Status> {
+    pub(super) fn check(&self, view: &View) -> Result<(), Invalid> {
         let unknown = self
             .0
             .keys()
             .find(|plugin| !view.plugins.contains_key(*plugin));
         unknown.map_or(Ok(()), |plugin| {
-            let name = name(plugin);
-            let message = format!("plugins: no policy of this node asks a plugin `{name}`");
-            Err(Status::invalid_argument(message))
+            Err(Invalid::NeverAsked(name(plugin).to_owned()))
         })
     }
 
     /// Every combination of answers to what is really asked, in order: match, no match, none. One, if nothing is.
     ///
     /// # Errors
-    /// `INVALID_ARGUMENT`: too many.
+    /// Too many.
     pub(super) fn alternatives(
         &self,
         view: &View,
         environment: &Environment,
         packet: &Packet,
-    ) -> Result<Vec<Alternative>, Status> {
+    ) -> Result<Vec<Alternative>, Invalid> {
         let evaluator = Evaluator::new(view, environment);
         let mut found = Vec::new();
         // Later ones first, so that the first is taken first.
@@ -104,10 +100,7 @@ impl Assumed {
                 open.push(answers);
             }
             if found.len() + open.len() > MOST {
-                let message = format!(
-                    "more than {MOST} combinations of plugins' answers: say what some are taken to answer"
-                );
-                return Err(Status::invalid_argument(message));
+                return Err(Invalid::TooManyAnswers { most: MOST });
             }
         }
         Ok(found)
