@@ -1,7 +1,7 @@
 //! The contract of Palisade: `palisade.v1` messages and, behind features, their gRPC stubs.
 //!
 //! Messages and stubs are generated from `palisade/v1/*.proto`; the meaning of every message is documented there.
-//! Written by hand is how a record of what happened is said as JSON, behind a feature.
+//! Written by hand is how records of what happened and explanations are said as JSON and as text, behind a feature.
 //! This crate owns no rules of its own: what a message must satisfy is checked by `palisade-policy` (compiled
 //! policy) and `palisade-model` (resources).
 
@@ -23,6 +23,8 @@ pub mod palisade {
 
 pub use palisade::v1;
 
+#[cfg(feature = "json")]
+pub mod explained;
 #[cfg(feature = "json")]
 pub mod line;
 

@@ -4,6 +4,7 @@
 
 mod answers;
 mod packet;
+pub mod words;
 
 use crate::{
     evaluate::{Judgement, Verdict},

@@ -2,8 +2,9 @@
 
 use super::Format;
 use clap::Args as ClapArgs;
-use palisade_proto::v1::{PluginAnswer, PluginAssumption};
-use std::net::{IpAddr, SocketAddr};
+use palisade_policy::explain::words;
+use palisade_proto::v1::PluginAssumption;
+use std::net::IpAddr;
 
 /// A packet.
 #[derive(ClapArgs)]
@@ -21,10 +22,10 @@ pub(crate) struct Explain {
     #[arg(long, value_name = "P")]
     pub(crate) proto: String,
     /// Source: address, address:port or [v6]:port.
-    #[arg(long, value_name = "A[:P]", value_parser = end)]
+    #[arg(long, value_name = "A[:P]", value_parser = words::end)]
     pub(crate) src: (IpAddr, Option<u16>),
     /// Destination: address, address:port or [v6]:port.
-    #[arg(long, value_name = "A[:P]", value_parser = end)]
+    #[arg(long, value_name = "A[:P]", value_parser = words::end)]
     pub(crate) dst: (IpAddr, Option<u16>),
     /// ICMP type; 8 (128 for ICMPv6), an echo request, unless given.
     #[arg(long)]
@@ -34,61 +35,9 @@ pub(crate) struct Explain {
     pub(crate) icmp_code: Option<u8>,
     /// What a plugin is taken to answer: match, no-match or none (as when it fails: the rule's onFailure decides). Of a
     /// plugin that is not named here, every answer is shown with what comes of it. May be given more than once.
-    #[arg(long = "plugin", value_name = "NAME=ANSWER", value_parser = assumption)]
+    #[arg(long = "plugin", value_name = "NAME=ANSWER", value_parser = words::assumption)]
     pub(crate) plugins: Vec<PluginAssumption>,
     /// Output: table, yaml or json.
     #[arg(short, long, value_enum, default_value = "table")]
     pub(crate) output: Format,
-}
-
-fn assumption(text: &str) -> Result<PluginAssumption, String> {
-    let hint = || format!("`{text}` is not NAME=match, NAME=no-match or NAME=none");
-    let (name, answer) = text.split_once('=').ok_or_else(hint)?;
-    let answer = match answer {
-        "match" => PluginAnswer::Match,
-        "no-match" => PluginAnswer::NoMatch,
-        "none" => PluginAnswer::None,
-        _ => return Err(hint()),
-    };
-    if name.is_empty() {
-        return Err(hint());
-    }
-    Ok(PluginAssumption {
-        name: name.to_owned(),
-        answer: answer.into(),
-    })
-}
-
-/// An address, perhaps with a port.
-fn end(text: &str) -> Result<(IpAddr, Option<u16>), String> {
-    if let Ok(socket) = text.parse::<SocketAddr>() {
-        return Ok((socket.ip(), Some(socket.port())));
-    }
-    text.trim_start_matches('[')
-        .trim_end_matches(']')
-        .parse()
-        .map(|address| (address, None))
-        .map_err(|_| format!("`{text}` is not an address: write 192.0.2.1, 192.0.2.1:80, 2001:db8::1 or [2001:db8::1]:80"))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn ends_take_both_families_with_and_without_port() {
-        assert_eq!(
-            end("192.0.2.1:80"),
-            Ok(("192.0.2.1".parse().unwrap(), Some(80)))
-        );
-        assert_eq!(
-            end("2001:db8::1"),
-            Ok(("2001:db8::1".parse().unwrap(), None))
-        );
-        assert_eq!(
-            end("[2001:db8::1]:53"),
-            Ok(("2001:db8::1".parse().unwrap(), Some(53)))
-        );
-        assert!(end("192.0.2.300").is_err());
-    }
 }
