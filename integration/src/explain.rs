@@ -33,6 +33,29 @@ pub fn explain(
     interface: &str,
     probe: &Probe,
 ) -> Result<Vec<Explanation>> {
+    let packet = packet(sandbox, probe)?;
+    let mut explanations = Vec::new();
+    for (node, way) in [(&probe.from, "--out"), (&probe.to, "--in")] {
+        if protected.contains(&node.as_str()) {
+            let mut arguments = vec![
+                "explain".to_owned(),
+                node.clone(),
+                way.to_owned(),
+                interface.to_owned(),
+            ];
+            arguments.extend(packet.clone());
+            explanations.push(ask(palisadectl, node, &arguments)?);
+        }
+    }
+    Ok(explanations)
+}
+
+/// The probe's packet in words of `palisadectl explain` and `palisade-node explain`, asked for as JSON.
+///
+/// # Errors
+///
+/// Where sender or receiver has no address of its family.
+pub fn packet(sandbox: &Sandbox, probe: &Probe) -> Result<Vec<String>> {
     let address = |name: &str| -> Result<IpAddr> {
         sandbox
             .station(name)?
@@ -43,23 +66,6 @@ pub fn explain(
         .from_address
         .map_or_else(|| address(&probe.from), Ok)?;
     let destination = probe.to_address.map_or_else(|| address(&probe.to), Ok)?;
-    let mut explanations = Vec::new();
-    for (node, way) in [(&probe.from, "--out"), (&probe.to, "--in")] {
-        if protected.contains(&node.as_str()) {
-            let mut arguments = vec![
-                "explain".to_owned(),
-                node.clone(),
-                way.to_owned(),
-                interface.to_owned(),
-            ];
-            arguments.extend(packet(probe, source, destination));
-            explanations.push(ask(palisadectl, node, &arguments)?);
-        }
-    }
-    Ok(explanations)
-}
-
-fn packet(probe: &Probe, source: IpAddr, destination: IpAddr) -> Vec<String> {
     let end = |address: IpAddr, port: Option<u16>| match (address, port) {
         (_, None) => address.to_string(),
         (IpAddr::V4(address), Some(port)) => format!("{address}:{port}"),
@@ -84,7 +90,7 @@ fn packet(probe: &Probe, source: IpAddr, destination: IpAddr) -> Vec<String> {
     ]);
     arguments.extend(probe.icmp_type.map(|kind| format!("--icmp-type={kind}")));
     arguments.extend(["-o".to_owned(), "json".to_owned()]);
-    arguments
+    Ok(arguments)
 }
 
 fn ask(palisadectl: &Palisadectl, node: &str, arguments: &[String]) -> Result<Explanation> {

@@ -45,6 +45,24 @@ fn status(pair: &Pair) -> (Option<i32>, String) {
         .expect("it runs")
 }
 
+/// What the host says of a TCP packet from the client.
+fn explained(pair: &Pair, port: u16) -> (Option<i32>, String) {
+    let to = format!("10.65.0.10:{port}");
+    let words = [
+        "explain",
+        "--in",
+        "eth0",
+        "--proto",
+        "tcp",
+        "--src",
+        "10.65.0.20",
+        "--dst",
+        &to,
+    ];
+    pair.palisade_node(&words, Some(&pair.state_dir()))
+        .expect("it runs")
+}
+
 /// Both say so.
 fn ready(pair: &Pair) -> bool {
     let readyz = pair.deployment.readyz("host0");
@@ -139,6 +157,12 @@ fn a_full_disk_is_told_within_a_second_and_the_change_is_enforced_once_there_is_
     ] {
         assert!(said.contains(part), "{part} in {said}");
     }
+    // What is explained is the view before, which the kernel has; that it will change is said.
+    let (code, said) = explained(&pair, LATER);
+    assert_eq!(code, Some(3), "{said}");
+    for part in ["denied (drop)", "but a change to revision", "No space left"] {
+        assert!(said.contains(part), "{part} in {said}");
+    }
     let waited = pair
         .deployment
         .palisadectl()
@@ -158,6 +182,9 @@ fn a_full_disk_is_told_within_a_second_and_the_change_is_enforced_once_there_is_
     pair.apply(&large_change()).expect("it is enforced");
     pair.expect(Protocol::TCP, LATER, true);
     pair.expect(Protocol::UDP, MUST_DROP, false);
+    let (code, said) = explained(&pair, LATER);
+    assert_eq!(code, Some(0), "{said}");
+    assert!(!said.contains("but "), "{said}");
     let (_, said) = status(&pair);
     assert!(
         !said.contains("NotDurable") && !said.contains("waits"),

@@ -1,7 +1,12 @@
 //! What `palisade-node` is asked for on its command line.
 
 use clap::{Args, Parser, Subcommand};
-use std::{net::SocketAddr, path::PathBuf};
+use palisade_policy::explain::words;
+use palisade_proto::v1::PluginAssumption;
+use std::{
+    net::{IpAddr, SocketAddr},
+    path::PathBuf,
+};
 
 /// Protects this host: programs nftables with the policy that a Palisade control plane compiles for it.
 #[derive(Parser, Debug)]
@@ -31,6 +36,12 @@ pub enum Command {
     /// Exit codes, which say the same as /readyz: 0, the policy held is enforced and no change of it waits; 1, it is not
     /// known to be enforced, or a change waits, or no daemon answers; 2, wrong usage.
     Status(Status),
+    /// Say what this host does with a new packet, and why: as `palisadectl explain`, by the policy that the daemon holds.
+    /// Needs no control plane. A line that begins with `but` says why the kernel may do something else.
+    ///
+    /// Exit codes: 0, it is allowed; 3, denied, or not the same for every answer of plugins; 1, there is no policy to go by, or
+    /// no daemon answers; 2, wrong usage.
+    Explain(Explain),
     /// Remove our nftables tables, and so all enforcement. A daemon that runs does it, and ends. The state directory is kept.
     ///
     /// Exit codes: 0, nothing of ours is in the kernel; 1, it may be, and the message says what to do; 2, wrong usage.
@@ -111,6 +122,57 @@ pub struct Status {
     /// As JSON.
     #[arg(long)]
     pub json: bool,
+}
+
+/// Arguments of `explain`: a packet, in the words of `palisadectl explain`.
+#[derive(Args, Clone, Debug)]
+#[command(group = clap::ArgGroup::new("way").required(true).multiple(true).args(["in_interface", "out_interface"]))]
+pub struct Explain {
+    /// State directory of the daemon.
+    #[arg(long, value_name = "DIR", env = "PALISADE_STATE_DIR")]
+    pub state_dir: PathBuf,
+    /// Interface that the packet comes in by.
+    #[arg(long = "in", value_name = "IF")]
+    pub in_interface: Option<String>,
+    /// Interface that it goes out by; with --in too: forwarded.
+    #[arg(long = "out", value_name = "IF")]
+    pub out_interface: Option<String>,
+    /// tcp, udp, sctp, icmp, icmp6, udplite or a number 1-255.
+    #[arg(long, value_name = "P")]
+    pub proto: String,
+    /// Source: address, address:port or [v6]:port.
+    #[arg(long, value_name = "A[:P]", value_parser = words::end)]
+    pub src: (IpAddr, Option<u16>),
+    /// Destination: address, address:port or [v6]:port.
+    #[arg(long, value_name = "A[:P]", value_parser = words::end)]
+    pub dst: (IpAddr, Option<u16>),
+    /// ICMP type; 8 (128 for ICMPv6), an echo request, unless given.
+    #[arg(long)]
+    pub icmp_type: Option<u8>,
+    /// ICMP code, 0 unless given.
+    #[arg(long)]
+    pub icmp_code: Option<u8>,
+    /// What a plugin is taken to answer: match, no-match or none (as when it fails: the rule's onFailure decides). Of a
+    /// plugin that is not named here, every answer is shown with what comes of it. May be given more than once.
+    #[arg(long = "plugin", value_name = "NAME=ANSWER", value_parser = words::assumption)]
+    pub plugins: Vec<PluginAssumption>,
+    /// Output.
+    #[arg(short, long, value_enum, default_value_t)]
+    pub output: Format,
+}
+
+/// How an explanation is printed.
+#[derive(clap::ValueEnum, Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Format {
+    /// Verdict, and a table of what was looked at.
+    #[default]
+    Table,
+    /// JSON.
+    Json,
+    /// YAML.
+    Yaml,
+    /// Verdict and reason, one line.
+    Name,
 }
 
 /// Arguments of `uninstall`.

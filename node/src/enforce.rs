@@ -15,6 +15,7 @@ use palisade_proto::v1;
 use std::{collections::BTreeMap, time::Instant};
 use tokio::sync::{mpsc, oneshot, watch};
 
+mod basis;
 mod belief;
 mod blame;
 mod enforcer;
@@ -33,6 +34,7 @@ pub mod transaction;
 mod trouble;
 mod wanted;
 
+pub use basis::Basis;
 pub use enforcer::{Enforcer, NotEnforced};
 pub use feed::{Applied, EnforcedFeed};
 pub use kernel::{Kernel, kernel_position};
@@ -78,6 +80,7 @@ enum Command {
         done: oneshot::Sender<()>,
     },
     Inventory(oneshot::Sender<v1::Inventory>),
+    Basis(oneshot::Sender<Basis>),
     Condition(&'static str, Option<Condition>),
     LookAtDisk,
     Uninstall(oneshot::Sender<Result<bool, String>>),
@@ -150,6 +153,13 @@ impl Reconciler {
         let (reply, answer) = oneshot::channel();
         let _ = self.commands.send(Command::Inventory(reply)).await;
         answer.await.unwrap_or_default()
+    }
+
+    /// What verdicts follow from now; absent: the node is stopping.
+    pub async fn basis(&self) -> Option<Basis> {
+        let (reply, answer) = oneshot::channel();
+        let _ = self.commands.send(Command::Basis(reply)).await;
+        answer.await.ok()
     }
 
     /// The latest standing.

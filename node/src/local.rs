@@ -10,7 +10,7 @@ use crate::{
     link::state::Link,
     metrics::Metrics,
 };
-use palisade_proto::v1::NodeReport;
+use palisade_proto::v1::{ExplainRequest, ExplainResponse, NodeReport};
 use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
     process::geteuid,
@@ -34,8 +34,11 @@ use tokio::{
 };
 
 pub mod client;
+mod explain;
+mod message;
 mod status;
 
+pub use message::Encoded;
 pub use status::Status;
 
 /// The socket's name in the state directory.
@@ -56,11 +59,13 @@ const AGAIN: Duration = Duration::from_secs(5);
 const LOOK: Duration = Duration::from_secs(1);
 
 /// What can be asked.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Question {
     /// How the host is.
     Status,
+    /// What becomes of a packet; the node it names is this one, whatever it says.
+    Explain(Box<Encoded<ExplainRequest>>),
     /// Remove our tables, and end.
     Uninstall,
 }
@@ -71,6 +76,10 @@ pub enum Question {
 pub enum Answer {
     /// To [`Question::Status`].
     Status(Box<Status>),
+    /// To [`Question::Explain`].
+    Explained(Box<Encoded<ExplainResponse>>),
+    /// The question makes no sense: why.
+    Misused(String),
     /// Our tables are gone, and were there or not; the daemon ends.
     Uninstalled {
         /// Whether there were any.
@@ -127,7 +136,7 @@ impl Local {
                 kind: KIND,
                 reason: "NotBound",
                 message: format!(
-                    "`palisade-node status` and `uninstall` do not reach this daemon: {}: {err}; it is tried again, so \
+                    "`palisade-node status`, `explain` and `uninstall` do not reach this daemon: {}: {err}; it is tried again, so \
                      see that root can make that directory, and write in it",
                     path(&dir).display()
                 ),
@@ -203,6 +212,7 @@ impl Local {
                 let (ready, report) = (self.metrics.is_ready(), (self.report)());
                 Answer::Status(Box::new(Status::of(&positions, ready, report, &link)))
             }
+            Question::Explain(request) => explain::explain(&self.reconciler, &request.0).await,
             Question::Uninstall => {
                 let (reconciler, uninstalled) =
                     (self.reconciler.clone(), Arc::clone(&self.uninstalled));

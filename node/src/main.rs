@@ -4,16 +4,21 @@ use anyhow::{Context, Result};
 use clap::Parser;
 use palisade_netfilter::Netfilter;
 use palisade_node::{
-    arguments::{Arguments, Command, Status, Uninstall},
+    arguments::{Arguments, Command, Explain, Format, Status, Uninstall},
     enforce::{
         self,
         saved::{NamespaceInUse, lock_namespace, namespace_holder},
     },
     guard,
-    local::{Answer, Question, client::ask},
+    local::{Answer, Encoded, Question, client::ask},
     log,
     purge::{Purged, purge},
     run,
+};
+use palisade_policy::explain::words::Words;
+use palisade_proto::{
+    explained,
+    v1::{ExplainResponse, Verdict},
 };
 use std::{
     io::{self, IsTerminal, Write},
@@ -24,6 +29,10 @@ use std::{
 
 /// How long the end of the process waits for its log to be written.
 const LOG: Duration = Duration::from_secs(1);
+/// Exit code of wrong usage.
+const USAGE: u8 = 2;
+/// Exit code of a packet that does not get through.
+const DENIED: u8 = 3;
 
 fn main() -> ExitCode {
     let code = match perform(Arguments::parse()) {
@@ -57,6 +66,7 @@ fn perform(arguments: Arguments) -> Result<ExitCode> {
             say(&runtime()?.block_on(guard::guard(&arguments))?)?;
         }
         Command::Status(arguments) => return status(&arguments),
+        Command::Explain(arguments) => return explain(arguments),
         Command::Uninstall(arguments) => uninstall(&arguments)?,
         Command::Version => say(&format!("palisade-node {}", env!("CARGO_PKG_VERSION")))?,
     }
@@ -79,15 +89,8 @@ fn status(arguments: &Status) -> Result<ExitCode> {
     let status = match answer {
         Some(Answer::Status(status)) => status,
         Some(Answer::Failed(why)) => anyhow::bail!("{why}"),
-        Some(Answer::Uninstalled { .. }) => anyhow::bail!("the daemon answered something else"),
-        None => match namespace_holder() {
-            Ok(Some(pid)) => anyhow::bail!(
-                "no daemon answers in `{}`, but process {pid} enforces in this network namespace: name its state \
-                 directory, or read its log if this is it",
-                dir.display()
-            ),
-            Ok(None) | Err(_) => anyhow::bail!("no daemon answers in `{}`", dir.display()),
-        },
+        Some(_) => anyhow::bail!("the daemon answered something else"),
+        None => return Err(unheard(dir)),
     };
     if arguments.json {
         say(&serde_json::to_string_pretty(&status)?)?;
@@ -101,6 +104,68 @@ fn status(arguments: &Status) -> Result<ExitCode> {
     })
 }
 
+/// Nobody answers at the socket.
+fn unheard(dir: &Path) -> anyhow::Error {
+    let dir = dir.display();
+    match namespace_holder() {
+        Ok(Some(pid)) => anyhow::anyhow!(
+            "no daemon answers in `{dir}`, but process {pid} enforces in this network namespace: name its state \
+             directory, or read its log if this is it"
+        ),
+        Ok(None) | Err(_) => anyhow::anyhow!("no daemon answers in `{dir}`"),
+    }
+}
+
+fn explain(arguments: Explain) -> Result<ExitCode> {
+    let (dir, format) = (arguments.state_dir, arguments.output);
+    let words = Words {
+        in_interface: arguments.in_interface,
+        out_interface: arguments.out_interface,
+        proto: arguments.proto,
+        src: arguments.src,
+        dst: arguments.dst,
+        icmp_type: arguments.icmp_type,
+        icmp_code: arguments.icmp_code,
+        plugins: arguments.plugins,
+    };
+    let request = match words.request(String::new()) {
+        Ok(request) => request,
+        Err(words) => {
+            let hint = words.hint().map(|hint| format!("\nhint: {hint}"));
+            return Ok(misused(&format!("{words}{}", hint.unwrap_or_default())));
+        }
+    };
+    let question = Question::Explain(Box::new(Encoded(request)));
+    let answer = ask(&dir, question).with_context(|| format!("ask `{}`", dir.display()))?;
+    let answer = match answer {
+        Some(Answer::Explained(answer)) => answer.0,
+        Some(Answer::Misused(why)) => return Ok(misused(&why)),
+        Some(Answer::Failed(why)) => anyhow::bail!("{why}"),
+        Some(_) => anyhow::bail!("the daemon answered something else"),
+        None => return Err(unheard(&dir)),
+    };
+    say(show(format, &answer)?.trim_end())?;
+    Ok(match answer.verdict() {
+        Verdict::Accept => ExitCode::SUCCESS,
+        _ => ExitCode::from(DENIED),
+    })
+}
+
+fn show(format: Format, answer: &ExplainResponse) -> Result<String> {
+    Ok(match format {
+        Format::Table => explained::text(answer),
+        Format::Json => serde_json::to_string_pretty(&explained::value(answer))?,
+        Format::Yaml => serde_saphyr::to_string(&explained::value(answer))?,
+        Format::Name => explained::line(answer),
+    })
+}
+
+/// Says what is wrong with the command line, as clap does.
+fn misused(why: &str) -> ExitCode {
+    log::stderr().put(format!("error: {why}\n").as_bytes());
+    ExitCode::from(USAGE)
+}
+
 /// A daemon that runs removes its tables itself: they are its own, and it would repair what others remove.
 fn uninstall(arguments: &Uninstall) -> Result<()> {
     let dir = arguments.state_dir.as_deref();
@@ -112,7 +177,7 @@ fn uninstall(arguments: &Uninstall) -> Result<()> {
     let removed = match answer {
         Some(Answer::Uninstalled { removed }) => removed,
         Some(Answer::Failed(why)) => anyhow::bail!("{why}"),
-        Some(Answer::Status(_)) => anyhow::bail!("the daemon answered something else"),
+        Some(_) => anyhow::bail!("the daemon answered something else"),
         None => {
             let _alone = lock_namespace().map_err(|err| unanswered(err, dir))?;
             let mut kernel = Netfilter::open().context("open a netfilter socket")?;

@@ -31,6 +31,7 @@ use std::{collections::BTreeMap, path::Path, time::Instant};
 
 mod conditions;
 mod disk;
+mod explained;
 mod write;
 
 use conditions::lost;

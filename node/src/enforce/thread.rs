@@ -286,6 +286,9 @@ impl<K: Kernel> Owner<K> {
                 self.hand_back();
                 let _ = reply.send(inventory_of(&self.enforcer));
             }
+            Command::Basis(reply) => {
+                let _ = reply.send(self.enforcer.basis());
+            }
             Command::Condition(kind, condition) => self.enforcer.set_condition(kind, condition),
             Command::LookAtDisk => self.enforcer.look_at_disk(),
             Command::Uninstall(reply) => {

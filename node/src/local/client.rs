@@ -1,4 +1,4 @@
-//! The other side of the socket: what `palisade-node status` and `uninstall` do.
+//! The other side of the socket: what `palisade-node status`, `explain` and `uninstall` do.
 
 use super::{Answer, Question, path};
 use std::{

@@ -543,6 +543,59 @@ fn a_foreign_flush_is_repaired_and_does_not_fail_the_next_change() {
 }
 
 #[test]
+fn packets_are_explained_by_the_acknowledged_view_and_doubts_are_told() {
+    let (dir, kernel) = (dir(), Model::default());
+    let (a, b) = (view(&[80], &[]), view(&[80, 443], &["10.0.0.2/32"]));
+    let mut enforcer = kernel.start(dir.path());
+    let nothing = enforcer.basis().view.expect_err("no view is held");
+    assert!(nothing.contains("nothing is enforced"), "{nothing}");
+    enforcer.close().expect("closed");
+    let closed = enforcer.basis().view.expect_err("no view is held");
+    assert!(closed.contains("every interface is closed"), "{closed}");
+
+    enforcer.transact(transaction(None, &a, 1)).expect("taken");
+    let basis = enforcer.basis();
+    assert_eq!(basis.view, Ok((a.clone(), position(&a, 1))));
+    assert_eq!(basis.environment, machine());
+    assert_eq!(basis.caveats, Vec::<String>::new());
+
+    // A change waits, as a delta and as a whole view: what is acknowledged is explained.
+    let delta = || transaction(Some(&a), &b, 2);
+    for change in [delta(), transaction(None, &b, 2)] {
+        kernel.fail(Faults::these(&[Fault::Refused(12); 4]));
+        let waits = enforcer.transact(change);
+        assert!(matches!(waits, Err(NotEnforced::Waiting)), "{waits:?}");
+        let basis = enforcer.basis();
+        assert_eq!(basis.view, Ok((a.clone(), position(&a, 1))));
+        let told = basis.caveats.join("\n");
+        for part in ["a change to revision 2 waits", "Degraded"] {
+            assert!(told.contains(part), "{part} in {told}");
+        }
+        kernel.fail(Faults::none());
+        enforcer.give_up().expect("it waited");
+        enforcer.settle();
+        assert_eq!(enforcer.basis().caveats, Vec::<String>::new());
+    }
+    enforcer.transact(delta()).expect("taken");
+    assert_eq!(enforcer.basis().view, Ok((b.clone(), position(&b, 2))));
+
+    // Somebody flushed it, and it cannot be repaired.
+    kernel.0.borrow_mut().refuses = Some(RuleId(80));
+    kernel.0.borrow_mut().ruleset = Ruleset::default();
+    assert!(enforcer.repair("nft"));
+    let basis = enforcer.basis();
+    assert_eq!(basis.view, Ok((b.clone(), position(&b, 2))));
+    let told = basis.caveats.join("\n");
+    for part in ["it is not known what the kernel enforces", "NotEnforced"] {
+        assert!(told.contains(part), "{part} in {told}");
+    }
+    kernel.0.borrow_mut().refuses = None;
+    enforcer.uninstall().expect("removed");
+    let gone = enforcer.basis().view.expect_err("no view is held");
+    assert!(gone.contains("our tables are removed"), "{gone}");
+}
+
+#[test]
 fn a_repair_that_the_kernel_refuses_is_said_and_made_good_later() {
     let (dir, kernel) = (dir(), Model::default());
     let a = view(&[80], &[]);

@@ -34,17 +34,17 @@ pub struct Held {
 }
 
 /// Takes a change back.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Undo(Inverse);
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 enum Inverse {
     Whole(Box<Held>),
     Steps(Vec<Step>),
 }
 
 /// One item's way back.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 enum Step {
     Item(ItemId, Option<(Value, ItemHash)>),
     Patch {
@@ -102,6 +102,18 @@ impl Held {
     /// The view.
     pub fn view(&self) -> &View {
         &self.view
+    }
+
+    /// The view as it was before a change that is not taken back. The change is the latest.
+    pub fn view_before(&self, undo: &Undo) -> View {
+        match &undo.0 {
+            Inverse::Whole(old) => old.view.clone(),
+            Inverse::Steps(_) => {
+                let mut before = self.clone();
+                before.undo(undo.clone());
+                before.view
+            }
+        }
     }
 
     /// The view alone.
