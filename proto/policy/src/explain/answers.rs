@@ -164,3 +164,34 @@ fn asked(judgement: &Judgement) -> Vec<(PluginCondition, Answer)> {
 fn name(plugin: &PluginId) -> &str {
     plugin.as_str().trim_start_matches("plugin/")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_plugin_is_taken_to_give_one_answer() {
+        let assume = |name: &str, answer: PluginAnswer| PluginAssumption {
+            name: name.to_owned(),
+            answer: answer.into(),
+        };
+        let both = [
+            assume("dns", PluginAnswer::Match),
+            assume("ports", PluginAnswer::None),
+        ];
+        let Assumed(assumed) = Assumed::new(&both).expect("one answer each");
+        let wanted = [
+            (PluginId::new("plugin/dns"), Answer::Match),
+            (PluginId::new("plugin/ports"), Answer::Failed),
+        ];
+        assert_eq!(assumed, BTreeMap::from(wanted));
+        let refused = |plugins: &[PluginAssumption]| Assumed::new(plugins).err();
+        let twice = [
+            assume("dns", PluginAnswer::Match),
+            assume("dns", PluginAnswer::Match),
+        ];
+        assert_eq!(refused(&twice), Some(Invalid::TwoAnswers("dns".to_owned())));
+        let none = [assume("dns", PluginAnswer::Unspecified)];
+        assert_eq!(refused(&none), Some(Invalid::NoAnswer("dns".to_owned())));
+    }
+}
