@@ -187,10 +187,13 @@ fn a_stored_socket_of_no_use_keeps_no_daemon_from_enforcing() {
     let file = rustix::io::dup(&file).expect("a descriptor");
     // Of this process's network namespace; nothing is sent by it.
     let netfilter = Some(rustix::net::netlink::NETFILTER);
-    let elsewhere = rustix::net::socket(AddressFamily::NETLINK, SocketType::RAW, netfilter);
+    let open = || rustix::net::socket(AddressFamily::NETLINK, SocketType::RAW, netfilter);
+    let elsewhere = open().expect("a socket");
+    let unbound = pair.host().run(open).expect("a socket");
     for (useless, why) in [
         (file, "not used"),
-        (elsewhere.expect("a socket"), "of another network namespace"),
+        (elsewhere, "of another network namespace"),
+        (unbound, "never bound"),
     ] {
         let node = pair.deployment.node("host0").expect("a daemon");
         node.kill().expect("a kill");
@@ -202,6 +205,24 @@ fn a_stored_socket_of_no_use_keeps_no_daemon_from_enforcing() {
         let log = pair.deployment.node("host0").expect("a daemon").own_log();
         assert!(log.contains(why), "{why} in {log}");
     }
+    // Descriptors that nobody passed: those that the daemon opens itself are not taken for them.
+    pair.deployment
+        .node("host0")
+        .and_then(|node| node.kill())
+        .expect("a kill");
+    let lying = |daemon: &Command| {
+        let mut command = Command::new("bash");
+        let script =
+            "LISTEN_PID=$$ LISTEN_FDS=9 LISTEN_FDNAMES=::::::palisade-nftables exec \"$@\"";
+        command.args(["-c", script, "bash"]);
+        command.arg(daemon.get_program()).args(daemon.get_args());
+        command
+    };
+    pair.deployment
+        .start_node_as("host0", lying)
+        .unwrap_or_else(|err| panic!("{err:#}"));
+    let log = pair.deployment.node("host0").expect("a daemon").own_log();
+    assert!(log.contains("cannot be taken"), "{log}");
     pair.expect(Protocol::UDP, MUST_DROP, false);
     pair.apply(&allow("later", 10, "TCP", &[OPENED]))
         .expect("it is enforced");

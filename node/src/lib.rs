@@ -9,7 +9,7 @@
 //! * [`local`], [`guard`], [`purge`] — what this host's own people ask for;
 //! * [`run`] — what starts when.
 //!
-//! Beside them: [`condition`], [`metrics`], [`backoff`], [`durable`], [`cause`], [`clock`], [`log`], `readiness` and [`wake`], which import none.
+//! Beside them: [`condition`], [`metrics`], [`backoff`], [`durable`], [`cause`], [`clock`], [`log`], `readiness`, [`service_manager`] and [`wake`], which import none.
 
 #![forbid(unsafe_code)]
 
@@ -30,4 +30,5 @@ pub mod plugins;
 pub mod purge;
 mod readiness;
 pub mod run;
+pub mod service_manager;
 pub mod wake;

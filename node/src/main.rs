@@ -61,7 +61,10 @@ fn perform(arguments: Arguments) -> Result<ExitCode> {
             .context("start the runtime")
     };
     match arguments.command {
-        Command::Run(arguments) => runtime()?.block_on(run::run(arguments))?,
+        Command::Run(arguments) => {
+            let stored = run::stored();
+            runtime()?.block_on(run::run(arguments, stored))?;
+        }
         Command::Guard(arguments) => {
             say(&runtime()?.block_on(guard::guard(&arguments))?)?;
         }

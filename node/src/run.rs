@@ -20,11 +20,12 @@ use crate::{
     metrics::Metrics,
     observe::http,
     plugins::{audit::sink::Directory, supervisor},
+    service_manager::{READY, STOPPING, tell},
 };
 use anyhow::{Context, Result};
 use palisade_netfilter::{Feature, Netfilter, OldKernel, ReadError, Writer};
 use palisade_policy::packet::Environment;
-use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{io, net::SocketAddr, os::fd::OwnedFd, sync::Arc, time::Duration};
 use tokio::{
     signal::unix::{SignalKind, signal},
     sync::{Notify, watch},
@@ -32,15 +33,17 @@ use tokio::{
 
 mod file_store;
 
+pub use file_store::stored;
+
 /// Until interfaces that could not be read are tried again.
 const REREAD: Duration = Duration::from_secs(1);
 
-/// Runs until a signal.
+/// Runs until a signal. `stored`: what the service manager passed ([`stored`]).
 ///
 /// # Errors
 /// What keeps the daemon from enforcing: another daemon, another owner of our tables, a kernel that would judge otherwise
 /// than policy says. Once started, only a signal ends it, or the end of the thread that owns the kernel.
-pub async fn run(arguments: Run) -> Result<()> {
+pub async fn run(arguments: Run, stored: Vec<OwnedFd>) -> Result<()> {
     let dir = &arguments.state_dir;
     let mut terminate = signal(SignalKind::terminate()).context("wait for SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("wait for SIGINT")?;
@@ -61,7 +64,9 @@ pub async fn run(arguments: Run) -> Result<()> {
         control_plane: servers.sockets().borrow().clone(),
     };
     let shared = arguments.share_tables;
-    let writer = writer(shared).context("open a netfilter socket")?;
+    let writer = writer(shared, &stored).context("open a netfilter socket")?;
+    // One that is not used owns tables as long as it is open.
+    drop(stored);
     let kept = writer.clone();
     let open = move || Ok(Netfilter::open_with(writer)?.sharing(shared));
     let running = enforce::start_on(open, dir, environment, metrics.clone()).await?;
@@ -129,7 +134,7 @@ pub async fn run(arguments: Run) -> Result<()> {
         }
     };
     tracing::info!("stopping; {left}");
-    let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
+    let _ = tell(STOPPING, None);
     supervisor.stop().await;
     reconciler.stop().await;
     let _ = enforcer_ended.await;
@@ -138,8 +143,8 @@ pub async fn run(arguments: Run) -> Result<()> {
 
 /// The socket that writes: that of the daemon before us where the service manager kept it, so that our tables never were
 /// without an owner.
-fn writer(shared: bool) -> io::Result<Writer> {
-    match file_store::take() {
+fn writer(shared: bool, stored: &[OwnedFd]) -> io::Result<Writer> {
+    match file_store::take(stored) {
         Some(writer) if !shared => Ok(writer),
         Some(_) => {
             file_store::remove();
@@ -236,8 +241,8 @@ fn kernel_features() -> Vec<String> {
 /// Tells the service manager once the saved view is enforced, or there is none to enforce; and people, by a log line, once
 /// a view is enforced.
 async fn tell_ready(reconciler: Reconciler) {
-    let notify = |state| {
-        if let Err(err) = sd_notify::notify(&[state]) {
+    let notify = || {
+        if let Err(err) = tell(READY, None) {
             tracing::warn!(%err, "service manager not told");
         }
     };
@@ -247,7 +252,7 @@ async fn tell_ready(reconciler: Reconciler) {
         tracing::info!(
             "no view was found on disk; policy is enforced once the control plane sends it"
         );
-        notify(sd_notify::NotifyState::Ready);
+        notify();
     }
     let enforced = positions
         .wait_for(|positions| positions.enforced.is_some())
@@ -258,6 +263,6 @@ async fn tell_ready(reconciler: Reconciler) {
     };
     tracing::info!(revision = enforced.map(|at| at.revision), "ready");
     if !nothing_saved {
-        notify(sd_notify::NotifyState::Ready);
+        notify();
     }
 }

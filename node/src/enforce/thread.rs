@@ -12,6 +12,7 @@ use crate::{
     cause::chain,
     enforce::transaction::{Outcome, Rejection, Transaction},
     metrics::Metrics,
+    service_manager::{WATCHDOG, tell},
 };
 use palisade_netfilter::Netfilter;
 use palisade_policy::packet::Environment;
@@ -403,7 +404,7 @@ impl<K: Kernel> Owner<K> {
     fn feed_watchdog(&mut self) {
         if let Some((every, at)) = &mut self.watchdog {
             *at = Instant::now() + *every;
-            let _ = sd_notify::notify(&[sd_notify::NotifyState::Watchdog]);
+            let _ = tell(WATCHDOG, None);
         }
     }
 

@@ -4,33 +4,29 @@
 //! Without a service manager, or with one that stores nothing, the tables have no owner from the end of a daemon to the
 //! start of the next one.
 
+use crate::service_manager::tell;
 use palisade_netfilter::{Writer, passed};
-use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
 use std::{
-    env,
-    io::{self, IoSlice},
-    mem::MaybeUninit,
-    os::{
-        fd::{AsFd, BorrowedFd},
-        linux::net::SocketAddrExt,
-        unix::{
-            ffi::OsStrExt,
-            net::{SocketAddr, UnixDatagram},
-        },
-    },
+    io,
+    os::fd::{AsFd, OwnedFd},
 };
 
 /// The socket's name in the store.
 const NAME: &str = "palisade-nftables";
 
-/// The socket that a daemon before us left in the store, if it is of any use. Other sockets under its name are closed, here
-/// and in the store.
-pub(super) fn take() -> Option<Writer> {
-    let stored = passed(NAME).unwrap_or_else(|err| {
+/// What the service manager passes of it. To be asked before this process opens anything: a service manager may name
+/// descriptors that it did not pass, and ours would be taken for them.
+pub fn stored() -> Vec<OwnedFd> {
+    passed(NAME).unwrap_or_else(|err| {
         tracing::warn!(%err, "what the service manager passes cannot be taken");
         Vec::new()
-    });
-    let writer = match &stored[..] {
+    })
+}
+
+/// The socket that a daemon before us left in the store, if it is of any use. Other sockets under its name are closed, here
+/// and in the store.
+pub(super) fn take(stored: &[OwnedFd]) -> Option<Writer> {
+    let writer = match stored {
         [] => return None,
         [socket] => Writer::handed_over(socket),
         several => Err(io::Error::other(format!("{} of them", several.len()))),
@@ -65,26 +61,4 @@ pub(super) fn remove() {
     if let Err(err) = tell(&format!("FDSTOREREMOVE=1\nFDNAME={NAME}\n"), None) {
         tracing::warn!(%err, "the service manager keeps a socket that is not used");
     }
-}
-
-/// Nothing without a service manager.
-fn tell(state: &str, descriptor: Option<BorrowedFd<'_>>) -> io::Result<()> {
-    let Some(path) = env::var_os("NOTIFY_SOCKET") else {
-        return Ok(());
-    };
-    let address = match path.as_bytes() {
-        [b'@', name @ ..] => SocketAddr::from_abstract_name(name)?,
-        _ => SocketAddr::from_pathname(&path)?,
-    };
-    let socket = UnixDatagram::unbound()?;
-    socket.connect_addr(&address)?;
-    let mut room = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
-    let mut beside = SendAncillaryBuffer::new(&mut room);
-    let descriptors: Vec<_> = descriptor.into_iter().collect();
-    if !descriptors.is_empty() && !beside.push(SendAncillaryMessage::ScmRights(&descriptors)) {
-        return Err(io::ErrorKind::InvalidInput.into());
-    }
-    let bytes = [IoSlice::new(state.as_bytes())];
-    sendmsg(&socket, &bytes, &mut beside, SendFlags::empty())?;
-    Ok(())
 }
