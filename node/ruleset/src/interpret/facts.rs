@@ -59,8 +59,8 @@ impl Daemon {
         }
     }
 
-    /// The tag that stands for the mark of a packet, which may have it already: not all answers were remembered. Where
-    /// there is none it makes one that no mark looks like which it met.
+    /// The tag that stands for the mark of a packet; a tag stands for itself. Where there is none it makes one that no mark
+    /// looks like which it met.
     pub fn tag(&mut self, mark: u32) -> u32 {
         if self.restore(mark & TAG).is_some() {
             return mark & TAG;

@@ -58,7 +58,7 @@ impl Lowering<'_> {
 
     /// Behind a jump, so that everything else pays two tests.
     fn neighbour_discovery(&mut self, dispatch: Dispatch) -> Rule {
-        let types = discovery_types(dispatch);
+        let types = discovery_types(&NEIGHBOUR_DISCOVERY, dispatch.otherwise());
         let chain = immutable(&mut self.table, "discovery", dispatch.name, types);
         of_icmpv6(Verdict::Jump(chain))
     }
@@ -73,7 +73,7 @@ impl Lowering<'_> {
         let mut add = |role, rules| immutable(&mut self.table, role, dispatch.name, rules);
         let rest = Verdict::Goto(add("class", std::mem::take(list)));
         let rest = rule([Expression::Verdict(rest)]);
-        let mut types = discovery_types(dispatch);
+        let mut types = discovery_types(&NEIGHBOUR_DISCOVERY, dispatch.otherwise());
         types.push(rest.clone());
         let discovery = Verdict::Goto(add("discovery", types));
         list.extend([of_icmpv6(discovery), rest]);
@@ -163,9 +163,11 @@ impl Lowering<'_> {
     }
 }
 
-fn discovery_types(dispatch: Dispatch) -> Vec<Rule> {
+/// The verdict for each of these types.
+pub(super) fn discovery_types(types: &[u8], verdict: Verdict) -> Vec<Rule> {
     let id = rule_id::exemption(Exemption::NeighbourDiscovery);
-    let of_type = |icmp_type| {
+    let of_type = |icmp_type: &u8| {
+        let icmp_type = *icmp_type;
         rule([
             protocol(Protocol::ICMPV6),
             Expression::Icmp(IcmpTest {
@@ -173,14 +175,14 @@ fn discovery_types(dispatch: Dispatch) -> Vec<Rule> {
                 code: None,
                 not: false,
             }),
-            Expression::Verdict(dispatch.otherwise()),
+            Expression::Verdict(verdict.clone()),
         ])
         .of(id)
     };
-    NEIGHBOUR_DISCOVERY.into_iter().map(of_type).collect()
+    types.iter().map(of_type).collect()
 }
 
-fn of_icmpv6(verdict: Verdict) -> Rule {
+pub(super) fn of_icmpv6(verdict: Verdict) -> Rule {
     rule([
         Expression::Family(Family::V6),
         protocol(Protocol::ICMPV6),

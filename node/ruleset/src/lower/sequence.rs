@@ -47,8 +47,7 @@ fn is_final(rule: &Rule) -> bool {
                 Verdict::Accept | Verdict::Drop | Verdict::Return | Verdict::Goto(_)
             )
     );
-    let only_does =
-        |e: &Expression| matches!(e, Expression::Log { .. } | Expression::SetMark { .. });
+    let only_does = |e: &Expression| matches!(e, Expression::Log { .. });
     ends && before.iter().all(only_does)
 }
 

@@ -8,8 +8,8 @@ use super::{
 };
 use crate::{
     ir::{
-        ChainName, Element, End, Expression, IcmpTest, Key, Map, Rule, Set, SetName, Shape, Table,
-        Value, Verdict,
+        ChainName, Element, End, Expression, Key, Map, Rule, Set, SetName, Shape, Table, Value,
+        Verdict,
     },
     plugins::LogAction,
     stage::Dispatch,
@@ -18,7 +18,7 @@ use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use palisade_policy::{
     config::EndpointToHostAction,
     rule::{Family, Protocol, family_of},
-    rule_id::{self, Exemption},
+    rule_id,
 };
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -161,26 +161,9 @@ impl Lowering<'_> {
     }
 
     fn workload_discovery(&mut self) -> Rule {
-        let id = rule_id::exemption(Exemption::NeighbourDiscovery);
-        let of_type = |icmp_type| {
-            rule([
-                exempt::protocol(Protocol::ICMPV6),
-                Expression::Icmp(IcmpTest {
-                    icmp_type,
-                    code: None,
-                    not: false,
-                }),
-                Expression::Verdict(Verdict::Accept),
-            ])
-            .of(id)
-        };
-        let rules = DISCOVERY.into_iter().map(of_type).collect();
-        let chain = immutable(&mut self.table, "discovery", "workload_to_host", rules);
-        rule([
-            Expression::Family(Family::V6),
-            exempt::protocol(Protocol::ICMPV6),
-            Expression::Verdict(Verdict::Jump(chain)),
-        ])
+        let types = exempt::discovery_types(&DISCOVERY, Verdict::Accept);
+        let chain = immutable(&mut self.table, "discovery", "workload_to_host", types);
+        exempt::of_icmpv6(Verdict::Jump(chain))
     }
 
     /// A workload interface that no endpoint has.
