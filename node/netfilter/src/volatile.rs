@@ -19,7 +19,10 @@ use std::{io, net::IpAddr, time::Duration};
 
 /// Writes elements with a time-out. Cheap to clone.
 #[derive(Clone)]
-pub struct Volatile(Writer);
+pub struct Volatile {
+    writer: Writer,
+    names: Names,
+}
 
 /// An answer to be remembered for a flow.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -89,6 +92,7 @@ struct Put<'a> {
 }
 
 /// Names of sets, made once.
+#[derive(Clone)]
 struct Names {
     alive: SetName,
     tags: SetName,
@@ -136,7 +140,10 @@ impl Names {
 impl Volatile {
     /// Through that socket.
     pub fn new(writer: Writer) -> Self {
-        Self(writer)
+        Self {
+            writer,
+            names: Names::new(),
+        }
     }
 
     /// Says that plugins are answered for, from now on for so long, whatever was said before: rules queue. Tags live anew.
@@ -144,7 +151,7 @@ impl Volatile {
     /// # Errors
     /// [`PutError::Absent`] while no class has conditions; [`PutError::Taken`]; else what the kernel says.
     pub fn beat(&mut self, lifetime: Duration, tags: &[Tag]) -> Result<(), PutError> {
-        let names = Names::new();
+        let names = &self.names;
         let alive = |family| Put {
             set: &names.alive,
             shape: Shape::Family,
@@ -165,7 +172,7 @@ impl Volatile {
     /// # Errors
     /// As [`Self::beat`].
     pub fn tag(&mut self, tag: Tag) -> Result<(), PutError> {
-        let names = Names::new();
+        let names = &self.names;
         let puts: Vec<_> = names.tag(tag).collect();
         self.put(&puts)
     }
@@ -176,7 +183,7 @@ impl Volatile {
     /// # Errors
     /// As [`Self::beat`].
     pub fn forget_tags(&mut self) -> Result<(), PutError> {
-        let set = name(names::TAG_OF)?;
+        let set = name(self.names.tag_of.as_str())?;
         self.batch(1, |buffer, next| {
             let native = NativeSet::new(table_name(TableName::Main), &set);
             // Without elements: all of them.
@@ -231,7 +238,7 @@ impl Volatile {
 
     /// Adds, deletes, and adds again: kernels before 6.12 do not give what is there a new time-out, and deleting needs
     /// something that is there. Within one transaction, so that no packet misses it.
-    fn put(&mut self, puts: &[Put<'_>]) -> Result<(), PutError> {
+    fn put(&self, puts: &[Put<'_>]) -> Result<(), PutError> {
         if puts.is_empty() {
             return Ok(());
         }
@@ -264,11 +271,11 @@ impl Volatile {
 
     /// So many messages in one transaction.
     fn batch(
-        &mut self,
+        &self,
         messages: usize,
         write: impl FnOnce(&mut Buffer, &mut dyn FnMut() -> u32) -> Result<(), PutError>,
     ) -> Result<(), PutError> {
-        let mut pen = self.0.lock();
+        let mut pen = self.writer.lock();
         let pen = &mut *pen;
         let first = pen.socket.sequences(messages + 2);
         let mut number = first;

@@ -39,7 +39,7 @@ pub enum Found {
 }
 
 impl Tags {
-    /// The tag for a packet that was queued with a mark, which may be a tag: not all of its answers were remembered.
+    /// The tag for a packet that was queued with a mark. Rules queue packets with their own mark; a tag would stand for itself.
     pub fn of(&mut self, queued: u32, now: Instant) -> Found {
         self.0.retain(|kept| now < kept.until);
         let by_tag = self.0.iter().position(|kept| kept.tag == queued & TAG);
