@@ -31,6 +31,15 @@ fn node(pair: &Pair, arguments: &[&str], dir: &Path) -> (Option<i32>, String) {
     pair.palisade_node(arguments, Some(dir)).expect("it runs")
 }
 
+/// The daemon ends, and well.
+fn terminate(pair: &mut Pair) {
+    let ended = pair
+        .deployment
+        .node("host0")
+        .and_then(|node| node.terminate());
+    assert!(ended.expect("an end").success());
+}
+
 /// A directory that nobody can write to, until this is dropped.
 struct ReadOnly(PathBuf);
 
@@ -176,11 +185,7 @@ fn uninstall_beside_a_daemon_without_a_socket_says_what_to_do_and_that_works() {
     assert!(said.contains(&way), "{way} in {said}");
 
     // What it says.
-    let ended = pair
-        .deployment
-        .node("host0")
-        .and_then(|node| node.terminate());
-    assert!(ended.expect("an end").success());
+    terminate(&mut pair);
     pair.expect(Protocol::UDP, MUST_DROP, false);
     let (code, said) = node(&pair, &["uninstall"], &dir);
     assert_eq!(code, Some(0), "{said}");
@@ -202,7 +207,7 @@ fn an_uninstall_whose_asker_goes_away_ends_the_daemon_all_the_same() {
         return;
     };
     let asker = ask_for_uninstall(&pair);
-    let host = pair.sandbox.station("host0").expect("host0").namespace();
+    let host = pair.host();
     let removed = || {
         !host
             .nft("list tables")
@@ -271,11 +276,7 @@ fn a_host_that_is_closed_without_policy_enrols_at_any_port() {
     let Some(mut pair) = pair("closed") else {
         return;
     };
-    let ended = pair
-        .deployment
-        .node("host0")
-        .and_then(|node| node.terminate());
-    assert!(ended.expect("an end").success());
+    terminate(&mut pair);
     let dir = pair.state_dir();
     let (code, said) = node(&pair, &["uninstall", "--purge"], &dir);
     assert_eq!(code, Some(0), "{said}");
@@ -307,11 +308,7 @@ fn guard_fails_where_what_is_saved_cannot_be_read() {
     let Some(mut pair) = pair("damaged") else {
         return;
     };
-    let ended = pair
-        .deployment
-        .node("host0")
-        .and_then(|node| node.terminate());
-    assert!(ended.expect("an end").success());
+    terminate(&mut pair);
     let dir = pair.state_dir();
     for entry in std::fs::read_dir(&dir).expect("listed") {
         let path = entry.expect("an entry").path();
@@ -321,7 +318,7 @@ fn guard_fails_where_what_is_saved_cannot_be_read() {
             std::fs::write(&path, &whole[..300]).expect("written");
         }
     }
-    let host = pair.sandbox.station("host0").expect("host0").namespace();
+    let host = pair.host();
     host.nft("flush ruleset").expect("flushed");
     let (code, said) = node(&pair, &["guard", "--without-view", "closed"], &dir);
     assert_eq!(code, Some(1), "{said}");

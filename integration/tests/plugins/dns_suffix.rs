@@ -143,7 +143,7 @@ fn marks_of_others_arrive_whole_and_answers_are_remembered_for_them() {
     };
     pair.apply(&(policy(600) + &host_endpoint("generation", "0")))
         .expect("a policy that asks");
-    let host = pair.sandbox.station("host0").expect("host0").namespace();
+    let host = pair.host();
     host.nft(MARKS).expect("a program that marks packets");
     let asked = [ALLOWED, DENIED];
     let line = Line::inwards(&pair, &asked);
